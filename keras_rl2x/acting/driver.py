@@ -1,0 +1,215 @@
+"""Drivers: what steps vectorised environments and remembers what happened."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import optree
+
+from keras_rl2x import spaces
+
+
+@dataclasses.dataclass
+class Chunk:
+    """What one call of `Driver.run` lived through.
+
+    Attributes:
+        rows: Dict of arrays `[T, num_envs, ...]`, as `Stream.write` takes it.
+        next_obs: Array `[num_envs, ...]` (or a structure), what follows them.
+        episodes: List of tuples `(return, length)`, the episodes that ended.
+        error: The exception that cut the chunk short, or `None`.
+    """
+
+    rows: dict
+    next_obs: object
+    episodes: list
+    error: Exception = None
+
+    @property
+    def env_steps(self):
+        """Integer, the steps taken; resets (dead cells) do not count."""
+        return int((~self.rows["dead"]).sum())
+
+
+class Driver:
+    """Steps environments and returns rows for a stream.
+
+    Args:
+        envs: A `gymnasium.vector.VectorEnv` in `AutoresetMode.NEXT_STEP`.
+    """
+
+    def __init__(self, envs):
+        self.envs = envs
+        self._obs_spec = spaces.spec(envs.single_observation_space)
+        self._action_spec = spaces.action_spec(envs.single_action_space)
+        self._obs = None
+
+    def reset(self, seed):
+        """Begins new episodes; returns their first observations."""
+        self._obs, _ = self.envs.reset(seed=seed)
+        num_envs = self.envs.num_envs
+        self._dead = np.zeros(num_envs, "bool")
+        self._return = np.zeros(num_envs)
+        self._length = np.zeros(num_envs, "int64")
+        return self._obs
+
+    def run(self, steps, act):
+        """Takes `steps` steps in every environment.
+
+        Args:
+            steps: Integer.
+            act: Function from observations to actions, in agent units.
+
+        Returns:
+            A `Chunk`. If an environment raised, or returned a reward that is
+            not finite, or an observation that is NaN, the chunk holds what
+            came before and says so in `error`; the driver must be reset.
+        """
+        shape = (steps, self.envs.num_envs)
+        obs_rows = _empty(shape, self._obs_spec)
+        obs_leaves = optree.tree_leaves(obs_rows)
+        actions = []
+        reward, terminated, truncated, dead = (
+            np.zeros(shape, dtype) for dtype in ("f4", "bool", "bool", "bool")
+        )
+        error, taken = None, steps
+        for t in range(steps):
+            for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
+                rows[t] = leaf
+            action = act(self._obs)
+            try:
+                step = self.envs.step(
+                    spaces.to_env(self._action_spec, action)
+                )
+            except Exception as raised:  # Whatever an environment may raise.
+                error, taken = raised, t
+                break
+            actions.append(action)
+            self._obs, reward[t], terminated[t], truncated[t], _ = step
+            dead[t] = self._dead
+            self._dead = terminated[t] | truncated[t]
+        rows = {
+            "obs": obs_rows,
+            "action": _stack(actions, self._action_spec, shape),
+            "reward": reward,
+            "terminated": terminated,
+            "truncated": truncated,
+            "dead": dead,
+        }
+        next_obs = self._obs
+        if error is None:
+            error, taken = self._check(obs_leaves, reward, next_obs)
+        if error is not None:
+            if taken < len(actions):
+                next_obs = optree.tree_map(lambda x: x[taken], obs_rows)
+            rows = optree.tree_map(lambda x: x[:taken], rows)
+            self._obs = None
+        next_obs = optree.tree_map(np.array, next_obs)  # A copy.
+        return Chunk(rows, next_obs, self._episodes(rows), error)
+
+    def _check(self, obs_leaves, reward, next_obs):
+        """The first bad number: an error, and the row to stop before."""
+        finite = np.isfinite(reward)
+        if not finite.all():
+            t, env = np.argwhere(~finite)[0]
+            return ValueError(
+                f"Environment {env} returned a reward that is not finite. "
+                f"Received: reward={reward[t, env]}"
+            ), t
+        for rows, last in zip(obs_leaves, optree.tree_leaves(next_obs)):
+            if rows.dtype.kind == "f" and np.isnan(rows).any():
+                bad = np.isnan(rows.reshape(*rows.shape[:2], -1)).any(-1)
+                t, env = np.argwhere(bad)[0]
+            elif rows.dtype.kind == "f" and np.isnan(last).any():
+                bad = np.isnan(last.reshape(len(last), -1)).any(-1)
+                t, env = len(rows), np.argwhere(bad)[0, 0]
+            else:
+                continue
+            # The step that led there goes too: its successor is not known.
+            return ValueError(
+                f"Environment {env} returned an observation with NaN in it."
+            ), max(t - 1, 0)
+        return None, len(reward)
+
+    def _episodes(self, rows):
+        """The episodes that ended in these rows: `(return, length)` each."""
+        ended = rows["terminated"] | rows["truncated"]
+        returns = self._return + np.cumsum(rows["reward"], 0, "float64")
+        lengths = self._length + np.cumsum(~rows["dead"], 0, "int64")
+        episodes = []
+        base_return = np.zeros(ended.shape[1])
+        base_length = np.zeros(ended.shape[1], "int64")
+        for t, env in np.argwhere(ended):
+            episodes.append((
+                float(returns[t, env] - base_return[env]),
+                int(lengths[t, env] - base_length[env]),
+            ))
+            base_return[env] = returns[t, env]
+            base_length[env] = lengths[t, env]
+        if len(ended):
+            self._return = returns[-1] - base_return
+            self._length = lengths[-1] - base_length
+        return episodes
+
+    @property
+    def started(self):
+        """Whether episodes are under way."""
+        return self._obs is not None
+
+
+Episodes = collections.namedtuple("Episodes", ["returns", "lengths"])
+
+
+def play_episodes(envs, act, episodes, seed, on_step=None):
+    """Plays whole episodes.
+
+    Each environment plays its share of them and no more: counting whichever
+    episodes end first would favour the short ones.
+
+    Args:
+        envs: A `gymnasium.vector.VectorEnv` in `AutoresetMode.NEXT_STEP`.
+        act: Function from observations to the environments' actions.
+        episodes: Integer.
+        seed: Integer, given to `envs.reset`.
+        on_step: Function of no arguments, called before each step (to render,
+            say). Defaults to `None`.
+
+    Returns:
+        `Episodes`: two arrays `[episodes]`, their returns (the undiscounted
+        sum of rewards) and lengths (in steps).
+    """
+    num_envs = envs.num_envs
+    left = np.full(num_envs, episodes // num_envs)
+    left[: episodes % num_envs] += 1
+    total, length = np.zeros(num_envs), np.zeros(num_envs, "int64")
+    returns, lengths = [], []
+    obs, _ = envs.reset(seed=seed)
+    while left.any():
+        if on_step:
+            on_step()
+        obs, reward, terminated, truncated, _ = envs.step(act(obs))
+        total += reward
+        length += 1
+        for env in np.flatnonzero(terminated | truncated):
+            if left[env]:
+                returns.append(total[env])
+                lengths.append(length[env])
+                left[env] -= 1
+            # The step that follows only resets; it is counted from here.
+            total[env], length[env] = 0, -1
+    return Episodes(np.array(returns), np.array(lengths))
+
+
+def _empty(shape, spec):
+    return optree.tree_map(
+        lambda leaf: np.empty((*shape, *leaf.shape), leaf.dtype), spec
+    )
+
+
+def _stack(actions, spec, shape):
+    """A list of T batches of actions as one array `[T, num_envs, ...]`."""
+    if not actions:
+        return _empty((0, shape[1]), spec)
+    return optree.tree_map(
+        lambda leaf, *steps: np.stack(steps).astype(leaf.dtype), spec, *actions
+    )

@@ -1,0 +1,69 @@
+"""A Keras network as a LiteRT flatbuffer whose weights are inputs."""
+
+import logging
+import os
+
+import tensorflow as tf
+
+
+def weights(network):
+    """The variables that an exported network takes as inputs, in order."""
+    return network.trainable_variables + network.non_trainable_variables
+
+
+def flatbuffer(network, batch_size):
+    """Converts a network for one batch size.
+
+    Args:
+        network: A functional `keras.Model`.
+        batch_size: Integer.
+
+    Returns:
+        Bytes, for `keras_rl2x.acting.host.HostNetwork`.
+
+    Raises:
+        Exception: Whatever the converter raises for what it cannot convert.
+    """
+    variables = weights(network)
+    obs_specs = [
+        tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=f"x{i}")
+        for i, x in enumerate(network.inputs)
+    ]
+    weight_specs = [
+        tf.TensorSpec(variable.shape, variable.dtype, name=f"w{i}")
+        for i, variable in enumerate(variables)
+    ]
+    cut = len(network.trainable_variables)
+
+    def compute(*args):
+        obs = tf.nest.pack_sequence_as(network.input, args[: len(obs_specs)])
+        values = list(args[len(obs_specs) :])
+        outputs, _ = network.stateless_call(
+            values[:cut], values[cut:], obs, training=False
+        )
+        flat = tf.nest.flatten(outputs)
+        return {f"y{i}": value for i, value in enumerate(flat)}
+
+    function = tf.function(compute, input_signature=obs_specs + weight_specs)
+    holder = tf.Module()
+    holder.function = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], holder
+    )
+    return _quietly(converter.convert)
+
+
+def _quietly(convert):
+    """Calls the converter without its C++ and absl chatter."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    null, kept = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    try:
+        os.dup2(null, 2)
+        return convert()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+        logger.setLevel(level)

@@ -1,0 +1,48 @@
+"""A policy network in the graph: one concrete `tf.function`."""
+
+import tensorflow as tf
+
+from keras_rl2x.acting import export
+
+
+class GraphNetwork:
+    """Computes one network for one batch size, with a copy of its weights.
+
+    For what LiteRT does not convert, for large convolutions, for a GPU.
+
+    Args:
+        network: A functional `keras.Model`.
+        batch_size: Integer.
+    """
+
+    def __init__(self, network, batch_size):
+        self._copies = [
+            tf.Variable(variable.value, trainable=False)
+            for variable in export.weights(network)
+        ]
+        cut = len(network.trainable_variables)
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype),
+            network.input,
+        )
+
+        @tf.function(input_signature=[specs])
+        def compute(obs):
+            values = [tf.convert_to_tensor(copy) for copy in self._copies]
+            outputs, _ = network.stateless_call(
+                values[:cut], values[cut:], obs, training=False
+            )
+            return outputs
+
+        self._compute = compute
+
+    def set_weights(self, weights):
+        """Takes a copy of the weights (a list of arrays)."""
+        for copy, value in zip(self._copies, weights):
+            copy.assign(value)
+
+    def __call__(self, obs):
+        """The network's outputs, as arrays; see `HostNetwork`."""
+        return tf.nest.map_structure(
+            lambda x: x.numpy(), self._compute(obs)
+        )

@@ -1,0 +1,125 @@
+"""An agent's behaviour while collecting: a snapshot of it, for N envs."""
+
+import logging
+
+import keras
+import numpy as np
+
+from keras_rl2x import spaces
+from keras_rl2x.acting import export
+from keras_rl2x.acting.driver import play_episodes
+from keras_rl2x.acting.graph import GraphNetwork
+from keras_rl2x.acting.host import HostNetwork
+from keras_rl2x.acting.host import available
+
+WHERE = ("auto", "host", "graph")
+
+logger = logging.getLogger(__name__)
+
+
+class Policy:
+    """Acts as the agent did when `snapshot` was last called.
+
+    Args:
+        agent: An `Agent`.
+        num_envs: Integer, the number of observations in a batch.
+        where: `"host"` computes the network with LiteRT on one thread,
+            `"graph"` with a `tf.function`; `"auto"` chooses the host unless
+            LiteRT is missing or cannot convert the network, there is a GPU,
+            or it is a convolution of many images at once. Defaults to
+            `"auto"`.
+        seed: Integer seed of the exploration. Defaults to 0.
+
+    Attributes:
+        where: `"host"` or `"graph"`: what was chosen.
+        rng: The `numpy.random.Generator` that explores.
+    """
+
+    def __init__(self, agent, num_envs, where="auto", seed=0):
+        if where not in WHERE:
+            raise ValueError(
+                f"The policy must run in one of {WHERE}. Received: {where!r}"
+            )
+        self.agent = agent
+        self.rng = np.random.default_rng(seed)
+        self._network = self._make_network(num_envs, where)
+        self._exploration = {}
+
+    def _make_network(self, num_envs, where):
+        network = self.agent.policy
+        if where == "auto":
+            where = _choose(network, num_envs)
+            may_fail = True
+        else:
+            may_fail = False
+        if where == "host":
+            try:
+                self.where = "host"
+                return HostNetwork(export.flatbuffer(network, num_envs))
+            except Exception as error:  # The converter raises what it likes.
+                if not may_fail:
+                    raise
+                logger.info(
+                    "LiteRT cannot convert '%s' (%s): acting in the graph.",
+                    network.name,
+                    error,
+                )
+        self.where = "graph"
+        return GraphNetwork(network, num_envs)
+
+    def snapshot(self):
+        """Copies the agent's weights and exploration, as they are now."""
+        self._network.set_weights(
+            [variable.numpy() for variable in export.weights(self.agent.policy)]
+        )
+        self._exploration = self.agent.exploration()
+
+    def explore(self, obs):
+        """Actions `[N, ...]`, as the agent's exploration draws them."""
+        return self.agent.sampler(
+            self._network(obs), self.rng, **self._exploration
+        )
+
+    def greedy(self, obs):
+        """Actions `[N, ...]`, the best the agent knows."""
+        return self.agent.sampler(
+            self._network(obs), self.rng, **self.agent.no_exploration
+        )
+
+    def play(self, envs, episodes, seed, greedy=True, on_step=None):
+        """Plays whole episodes with the agent as it is now.
+
+        Args:
+            envs: A vector environment of this policy's `num_envs`.
+            episodes: Integer.
+            seed: Integer seed of the environments and of the exploration.
+            greedy: Boolean. Defaults to `True`.
+            on_step: As in `acting.play_episodes`.
+
+        Returns:
+            `Episodes`; see `acting.play_episodes`.
+        """
+        self.snapshot()
+        self.rng = np.random.default_rng(seed)
+        act = self.greedy if greedy else self.explore
+        spec = self.agent.action_spec
+        return play_episodes(
+            envs,
+            lambda obs: spaces.to_env(spec, act(obs)),
+            episodes,
+            seed,
+            on_step,
+        )
+
+
+def _choose(network, num_envs):
+    if not available() or _has_gpu():
+        return "graph"
+    layers = network._flatten_layers(include_self=False)
+    images = any(isinstance(layer, keras.layers.Conv2D) for layer in layers)
+    # Measured: one thread of LiteRT loses to two of TensorFlow from here on.
+    return "graph" if images and num_envs >= 8 else "host"
+
+
+def _has_gpu():
+    return any("gpu" in device for device in keras.distribution.list_devices())

@@ -1,0 +1,266 @@
+"""The base class of every agent: a Keras model that acts and learns."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_rl2x import spaces
+
+
+class Agent(keras.Model):
+    """A policy and its learning rule.
+
+    An agent knows nothing of environments, buffers or loops: `fit` hands it
+    batches, callbacks read and move it. To write one, subclass `Agent` (and
+    no other agent), build every network and optimizer in `__init__`, end
+    `__init__` with `self.built = True`, and override
+
+    - `policy`: the Keras model that acting needs;
+    - `call`: from observations to greedy environment actions;
+    - `train_step`: one update; must end in `return self.finish(...)`;
+    - `metric_names`, `get_config`, and `targets` if it has target networks;
+    - `sampler`, `exploration`, `no_exploration`: how it explores.
+
+    Args:
+        action_space: A `gymnasium.Space`.
+        seed: Integer seed of the agent's own randomness: initial weights of
+            the heads, sampling. Defaults to `None`.
+        **kwargs: As in `keras.Model` (`name`, `dtype`).
+
+    Attributes:
+        action_spec: The action space, as `rl.spaces.action_spec` gives it.
+        env_steps: Integer weight, the environment steps lived through.
+        seed_generator: A `keras.random.SeedGenerator`, saved with the agent.
+        fit_callbacks: Tuple, the callbacks of the `fit` that is under way.
+    """
+
+    # XLA is slower than the plain graph for these updates on a CPU, and Keras
+    # would choose it; nor can it reach the replay's variables from a GPU.
+    supports_jit = False
+
+    metric_names = ("loss",)
+
+    # How `acting` turns the outputs of `policy` into actions, and the
+    # arguments with which it does so greedily.
+    sampler = None
+    no_exploration = {}
+
+    def __init__(self, action_space, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.action_spec = spaces.action_spec(action_space)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.env_steps = self.add_weight(
+            name="env_steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+        )
+        self._means = [keras.metrics.Mean(name=n) for n in self.metric_names]
+        self.fit_callbacks = ()
+        self._traced_with = None
+
+    # What an agent overrides.
+
+    @property
+    def policy(self):
+        """The functional `keras.Model` whose outputs acting samples from."""
+        raise NotImplementedError
+
+    def call(self, obs):
+        """Greedy environment actions `[N, ...]` for observations `[N, ...]`."""
+        raise NotImplementedError
+
+    def train_step(self, batch):
+        """Learns from one batch; returns `self.finish(batch, ...)`."""
+        raise NotImplementedError
+
+    @property
+    def targets(self):
+        """Tuple of pairs `(target, source)` for `TargetUpdate` to move."""
+        return ()
+
+    def exploration(self):
+        """Keyword arguments of `sampler`, at the present `env_steps`."""
+        return {}
+
+    # What every agent is given.
+
+    @property
+    def metrics(self):
+        return self._means
+
+    @property
+    def optimizers(self):
+        """Every optimizer of the agent, the compiled one first."""
+        # The compiled one is the attribute `optimizer`, set by Keras.
+        names = sorted(vars(self), key=lambda name: (name != "optimizer", name))
+        values = (getattr(self, name) for name in names)
+        return [v for v in values if isinstance(v, keras.optimizers.Optimizer)]
+
+    def act(self, obs, explore=True):
+        """Environment actions for a batch of observations, as arrays.
+
+        For a few actions by hand; to collect or evaluate, `acting.Policy` is
+        tens of times faster.
+        """
+        outputs = keras.tree.map_structure(np.array, self.policy(obs))
+        arguments = self.exploration() if explore else self.no_exploration
+        seed = np.array(self.seed_generator.next())
+        rng = np.random.default_rng(seed)
+        return spaces.to_env(
+            self.action_spec, self.sampler(outputs, rng, **arguments)
+        )
+
+    def minimize(self, loss_fn, variables, optimizer=None):
+        """Takes one step of an optimizer.
+
+        Args:
+            loss_fn: Function without arguments that returns a scalar loss, a
+                mean over the batch, and anything else.
+            variables: List of the `keras.Variable`s to move.
+            optimizer: A Keras optimizer. Defaults to the compiled one.
+
+        Returns:
+            What `loss_fn` returned: a tuple `(loss, anything else)`.
+        """
+        optimizer = optimizer or self.optimizer
+        # Gradients are summed over replicas.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            loss, aux = loss_fn()
+            scaled = optimizer.scale_loss(loss / replicas)
+        optimizer.apply(tape.gradient(scaled, variables), variables)
+        return loss, aux
+
+    def finish(self, batch, **values):
+        """Ends an update: graph callbacks, then metrics.
+
+        Args:
+            batch: The batch that `train_step` was given.
+            **values: Tensors by name, of which those in `metric_names` are
+                averaged and logged; graph callbacks see them all.
+
+        Returns:
+            Dict of the logged values, what `train_step` must return.
+        """
+        for callback in self._graph_callbacks():
+            callback.on_update(self, batch, values)
+        for mean in self._means:
+            mean.update_state(values[mean.name])
+        return self.get_metrics_result()
+
+    def _graph_callbacks(self):
+        return [c for c in self.fit_callbacks if hasattr(c, "on_update")]
+
+    def fit(self, x=None, *args, callbacks=None, **kwargs):
+        """As `keras.Model.fit`, once the callbacks were checked.
+
+        Raises:
+            ValueError: If the callbacks cannot do what they are meant to, in
+                this order or at all; says what to change.
+        """
+        flat = getattr(callbacks, "callbacks", callbacks)
+        self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
+        try:
+            self._check_callbacks()
+            return super().fit(x, *args, callbacks=callbacks, **kwargs)
+        finally:
+            for callback in self.fit_callbacks:
+                if hasattr(callback, "on_fit_exit"):
+                    callback.on_fit_exit()
+            self.fit_callbacks = ()
+            self._initial_epoch = None
+
+    def _check_callbacks(self):
+        if self.targets and not any(
+            getattr(c, "moves_targets", False) for c in self.fit_callbacks
+        ):
+            raise ValueError(
+                f"{type(self).__name__} has a target network that nothing "
+                "would move: add `rl.callbacks.TargetUpdate(every=...)` to "
+                "the callbacks of `fit`."
+            )
+        for i, reader in enumerate(self.fit_callbacks):
+            for writer in self.fit_callbacks[i + 1 :]:
+                names = _reads(reader) & set(getattr(writer, "writes", ()))
+                if names:
+                    raise ValueError(
+                        f"`{type(reader).__name__}` reads {sorted(names)}, "
+                        f"which `{type(writer).__name__}` writes after it: in "
+                        f"the list of callbacks, put "
+                        f"`{type(writer).__name__}` before "
+                        f"`{type(reader).__name__}`."
+                    )
+
+    def make_train_function(self, force=False):
+        # Graph callbacks are part of what is traced.
+        now = self._graph_callbacks()
+        force, self._traced_with = force or now != self._traced_with, now
+        for optimizer in self.optimizers:
+            if not optimizer.built:
+                optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
+    def get_state(self):
+        """Dict of arrays: every variable of the agent and its optimizers."""
+        return {
+            f"{i:04d}": variable.numpy()
+            for i, variable in enumerate(self._all_variables())
+        }
+
+    def set_state(self, state):
+        """Restores what `get_state` returned."""
+        variables = self._all_variables()
+        shapes = [tuple(v.shape) for v in variables]
+        saved = [tuple(state[key].shape) for key in sorted(state)]
+        if shapes != saved:
+            raise ValueError(
+                "The saved agent differs from this one: build it, and compile "
+                "it, with the arguments that it had. Received: variables of "
+                f"shapes {saved}, for an agent with {shapes}"
+            )
+        for variable, key in zip(variables, sorted(state)):
+            variable.assign(state[key])
+
+    def _all_variables(self):
+        metrics = {id(variable) for variable in self.metrics_variables}
+        own = [v for v in self.variables if id(v) not in metrics]
+        return own + [v for o in self.optimizers for v in o.variables]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves them out, and with them dropout and sampling.
+        for i, variable in enumerate(self._random_states()):
+            store[f"random_{i}"] = np.array(variable)
+
+    def load_own_variables(self, store):
+        states = self._random_states()
+        values = [store[f"random_{i}"] for i in range(len(states))]
+        super().load_own_variables(
+            {key: store[key] for key in store if "random_" not in key}
+        )
+        for variable, value in zip(states, values):
+            variable.assign(value)
+
+    def _random_states(self):
+        return [
+            v for v in self.variables if v.path.endswith("seed_generator_state")
+        ]
+
+    def get_config(self):
+        return {
+            "action_space": spaces.to_config(self.action_spec),
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+
+def _reads(callback):
+    """The names that a stock callback reads from the logs at an epoch's end."""
+    if isinstance(
+        callback, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+    ):
+        return {"return", "val_return"}
+    return {getattr(callback, "monitor", None)}

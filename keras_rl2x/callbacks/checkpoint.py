@@ -1,0 +1,202 @@
+"""Saves everything that a run consists of, and resumes it exactly."""
+
+import os
+import shutil
+import signal
+import threading
+import warnings
+
+import keras
+import numpy as np
+
+from keras_rl2x.data import state_files
+
+# What stock callbacks learn while they run, and Keras does not save.
+_STOCK_STATE = ("best", "best_epoch", "wait", "cooldown_counter")
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the run at epochs' ends; `fit` goes on from where it was.
+
+    If `directory` holds a checkpoint, `fit` restores it before the first
+    update: the agent and all its optimizers, the replay, counters, generators
+    and what `EarlyStopping` and its like have counted. Train N epochs, kill
+    the process, and train again: the weights are, bit for bit, those of a run
+    that was never killed.
+
+    Environments cannot be saved. So at each checkpoint, in a run that is not
+    interrupted too, their episodes are cut (stored as truncated), and begin
+    anew with a seed that depends on the run's seed and the checkpoint.
+
+    Ctrl-C ends the training after the present epoch, and saves; a second one
+    ends it at once, and loses what came after the last checkpoint.
+
+    A checkpoint is a folder of `.npy` files and one `state.json`, written
+    aside and renamed when it is complete; the last two are kept. If the
+    newest cannot be read, the one before is used, with a warning. If saving
+    fails (a full disk), training goes on, with a warning, and the old
+    checkpoints stay.
+
+    It stands behind `Collect`, and before `SwapEMAWeights`.
+
+    Args:
+        directory: String.
+        every: Integer, the number of epochs between two checkpoints. Defaults
+            to 1.
+
+    Attributes:
+        interrupted: Boolean, whether Ctrl-C ended the training.
+
+    Raises:
+        OSError: At the end of the training, if the last checkpoint could not
+            be saved.
+    """
+
+    def __init__(self, directory, every=1):
+        super().__init__()
+        self.directory = str(directory)
+        self.every = int(every)
+        self._state = None
+        self._failed = None
+        self._old_handler = None
+        self.interrupted = False
+
+    def on_train_begin(self, logs=None):
+        self.interrupted = False
+        self._failed = None
+        self._state = self.latest()
+        if self._state is not None:
+            self.model._initial_epoch = self._state["epoch"]
+        self._catch_interrupts()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Not earlier: stock callbacks forget everything in `on_train_begin`.
+        state, self._state = self._state, None
+        if state is not None:
+            self.model.set_state(state["agent"])
+            saved = state["callbacks"]
+            for name, callback in self._named_callbacks():
+                if name in saved:
+                    _set_state(callback, saved[name])
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = epoch + 1 == self.params["epochs"] or self.interrupted
+        if last or (epoch + 1) % self.every == 0:
+            self.save(epoch + 1)
+        if self.interrupted:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self._failed is not None:
+            raise self._failed
+
+    def on_fit_exit(self):
+        if self._old_handler is not None:
+            signal.signal(signal.SIGINT, self._old_handler)
+            self._old_handler = None
+
+    def save(self, epoch):
+        """Saves the run now.
+
+        Args:
+            epoch: Integer, the number of epochs that are complete.
+        """
+        callbacks = self._named_callbacks()
+        for _, callback in callbacks:
+            if hasattr(callback, "restart"):
+                callback.restart()
+        weights = self.model.get_state()
+        if not all(np.isfinite(w).all() for w in weights.values()):
+            warnings.warn(
+                "The agent's weights are not finite: they are not saved over "
+                f"the checkpoints in {self.directory}.",
+                stacklevel=2,
+            )
+            return
+        state = {
+            "epoch": epoch,
+            "agent": weights,
+            "callbacks": {name: _get_state(c) for name, c in callbacks},
+        }
+        try:
+            state_files.write(state, self._path(epoch))
+            self._failed = None
+        except OSError as error:
+            self._failed = error
+            warnings.warn(
+                f"No checkpoint could be saved into {self.directory}: {error}. "
+                "The training goes on, and the checkpoints from before are "
+                "intact; make room before the next one.",
+                stacklevel=2,
+            )
+            return
+        for number in self._numbers()[:-2]:
+            shutil.rmtree(self._path(number))
+
+    def latest(self):
+        """The newest checkpoint that can be read: a nested dict, or `None`.
+
+        Warns of each that cannot.
+        """
+        for number in reversed(self._numbers()):
+            try:
+                return state_files.read(self._path(number))
+            except (OSError, ValueError) as error:
+                warnings.warn(
+                    f"The checkpoint {self._path(number)} cannot be read: "
+                    f"{error}. Going back to the one before it.",
+                    stacklevel=2,
+                )
+        return None
+
+    def _numbers(self):
+        """The epochs of the complete checkpoints, in order."""
+        if not os.path.isdir(self.directory):
+            return []
+        return sorted(
+            int(name.removeprefix("epoch_"))
+            for name in os.listdir(self.directory)
+            if name.startswith("epoch_") and name[6:].isdigit()
+        )
+
+    def _path(self, epoch):
+        return os.path.join(self.directory, f"epoch_{epoch:06d}")
+
+    def _named_callbacks(self):
+        """Pairs of a name and a callback, for those that have a state."""
+        counts, named = {}, []
+        for callback in self.model.fit_callbacks:
+            kind = type(callback).__name__
+            counts[kind] = counts.get(kind, -1) + 1
+            if _get_state(callback):
+                named.append((f"{kind}_{counts[kind]}", callback))
+        return named
+
+    def _catch_interrupts(self):
+        if threading.current_thread() is not threading.main_thread():
+            return  # Only the main thread may.
+        old = signal.getsignal(signal.SIGINT)
+
+        def interrupt(signum, frame):
+            self.interrupted = True
+            signal.signal(signal.SIGINT, old)
+            print(
+                "\nInterrupted: saving at the end of this epoch. Press Ctrl-C "
+                "again to stop at once, without saving."
+            )
+
+        self._old_handler = old
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def _get_state(callback):
+    if hasattr(callback, "get_state"):
+        return callback.get_state()
+    return {k: vars(callback)[k] for k in _STOCK_STATE if k in vars(callback)}
+
+
+def _set_state(callback, state):
+    if hasattr(callback, "set_state"):
+        callback.set_state(state)
+    else:
+        vars(callback).update(state)

@@ -1,0 +1,298 @@
+"""Makes the agent live on while it learns."""
+
+import concurrent.futures
+import time
+from collections import deque
+
+import keras
+import numpy as np
+
+from keras_rl2x import spaces
+from keras_rl2x.acting.driver import Driver
+from keras_rl2x.acting.policy import Policy
+
+
+class Collect(keras.callbacks.Callback):
+    """Steps environments between updates and writes into a replay.
+
+    Writes into the logs, and shows first in the progress bar: `return` and
+    `length` (means over the last 100 episodes; NaN before the first one
+    ended), `env_steps`, and at an epoch's end `env_steps_per_second`. So it
+    stands first in the list of callbacks.
+
+    Before the first update it fills the replay with uniformly random actions,
+    until that holds `warmup` transitions.
+
+    Args:
+        envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
+        replay: A `data.Replay`.
+        env_steps_per_update: Float, how many environment steps to take for
+            each update; fractions are carried over. Defaults to 1.
+        warmup: Integer, in environment steps. Defaults to 0.
+        chunk: Integer, the number of updates between two collections, a
+            multiple of the agent's `steps_per_execution`. Defaults to that.
+        overlap: Boolean, whether the environments step in a thread while the
+            agent learns from what was there before: one chunk of lag, and
+            still deterministic. Defaults to `False`.
+        where: `"auto"`, `"host"` or `"graph"`; see `acting.Policy`.
+        seed: Integer seed of exploration and of resets. Defaults to the seed
+            of `envs`, or 0.
+
+    Raises:
+        ValueError: From `fit`, if the environments, the agent, the chunk and
+            `steps_per_epoch` do not fit together, or the loss is NaN.
+        RuntimeError: From `fit`, if an environment fails; what was collected
+            before is in the replay.
+    """
+
+    writes = ("return", "length", "env_steps", "env_steps_per_second")
+
+    def __init__(
+        self,
+        envs,
+        replay,
+        env_steps_per_update=1.0,
+        warmup=0,
+        chunk=None,
+        overlap=False,
+        where="auto",
+        seed=None,
+    ):
+        super().__init__()
+        if env_steps_per_update <= 0:
+            raise ValueError(
+                "`env_steps_per_update` must be positive. "
+                f"Received: {env_steps_per_update=}"
+            )
+        self.envs = envs
+        self.replay = replay
+        self.env_steps_per_update = float(env_steps_per_update)
+        self.warmup = int(warmup)
+        self.chunk = chunk
+        self.overlap = overlap
+        self.where = where
+        seed = seed if seed is not None else getattr(envs, "seed", None)
+        self.seed = int(seed or 0)
+        self.driver = Driver(envs)
+        self.policy = None
+        self._owed = 0.0
+        self._restarts = 0
+        self._episodes = deque(maxlen=100)
+        self._worker = None
+        self._pending = None
+        self._loss = 0.0
+
+    def on_train_begin(self, logs=None):
+        executions = self.model.steps_per_execution
+        self._chunk = self.chunk or executions
+        if self._chunk % executions:
+            raise ValueError(
+                "`chunk` must be a multiple of `steps_per_execution`. "
+                f"Received: chunk={self.chunk}, "
+                f"steps_per_execution={executions}"
+            )
+        steps = self.params.get("steps")
+        if not steps or steps % self._chunk:
+            raise ValueError(
+                "`steps_per_epoch` must be given, and be a multiple of "
+                f"`Collect`'s chunk of {self._chunk} updates (by default the "
+                "agent's `steps_per_execution`). Received: "
+                f"steps_per_epoch={steps}"
+            )
+        self._check_spaces()
+        self.replay.set_block(self._chunk)
+        if self.policy is None or self.policy.agent is not self.model:
+            self.policy = Policy(
+                self.model, self.envs.num_envs, self.where, self.seed
+            )
+        self._loss = 0.0
+        if self.overlap:
+            self._worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _check_spaces(self):
+        envs, network = self.envs, self.model.policy
+        wanted = self.model.action_spec
+        given = spaces.action_spec(envs.single_action_space)
+        if wanted != given:
+            raise ValueError(
+                "The agent was made for other actions than the environments "
+                f"take: {wanted}. Received: {given}"
+            )
+        expected = _shapes(network.input)
+        received = _shapes(spaces.spec(envs.single_observation_space))
+        if expected != received:
+            raise ValueError(
+                f"The network '{network.name}' takes observations of shape "
+                f"{expected}, not those of the environments: begin it with "
+                "`rl.networks.inputs(observation_space)`, which also turns "
+                "categories into one-hot vectors. Received: observations of "
+                f"shape {received}, from {envs.single_observation_space}"
+            )
+        if self.warmup > self.replay.capacity:
+            raise ValueError(
+                "`warmup` is more than the replay holds. Received: "
+                f"warmup={self.warmup}, capacity={self.replay.capacity}"
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch % self._chunk:
+            return
+        if self._epoch_start is None:
+            self._epoch_start = time.perf_counter(), self._env_steps()
+        self._check_loss()
+        if not self.driver.started:
+            self.restart()
+        self._warm_up()
+        self._join()
+        self._owed += self.env_steps_per_update * self._chunk
+        rows = int(self._owed) // self.envs.num_envs
+        self.policy.snapshot()
+        if self.overlap:
+            self._pending = self._worker.submit(
+                self.driver.run, rows, self.policy.explore
+            )
+        else:
+            self._owed -= self._write(
+                self.driver.run(rows, self.policy.explore)
+            )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._loss = logs.get("loss", 0.0)
+        self._put_first(logs, self._progress())
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check_loss()
+        start, env_steps = self._epoch_start
+        progress = self._progress()
+        seconds = time.perf_counter() - start
+        progress["env_steps_per_second"] = (
+            progress["env_steps"] - env_steps
+        ) / seconds
+        self._put_first(logs, progress)
+
+    def on_train_end(self, logs=None):
+        self._join()
+
+    def on_fit_exit(self):
+        """Keeps what the thread has collected, whatever ended `fit`."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._store(pending.result())
+        if self._worker is not None:
+            self._worker.shutdown()
+            self._worker = None
+
+    def restart(self):
+        """Begins new episodes; those under way are stored as truncated.
+
+        The environments are reset with a seed that depends only on `seed` and
+        on how many times this happened, so that a run can be resumed here.
+        """
+        self._join()
+        self._restarts += 1
+        self.replay.begin(self.driver.reset(self._reset_seed()))
+
+    def _reset_seed(self):
+        sequence = np.random.SeedSequence([self.seed, self._restarts])
+        return int(sequence.generate_state(1)[0])
+
+    def _warm_up(self):
+        missing = self.warmup - self.replay.size
+        if missing <= 0 and self.replay.size:
+            return
+        actions = self.envs.action_space
+        actions.seed(self.seed)
+
+        def act(obs):
+            return spaces.to_agent(self.model.action_spec, actions.sample())
+
+        while self.replay.size < max(self.warmup, 1):
+            missing = max(self.warmup, 1) - self.replay.size
+            rows = min(-(-missing // self.envs.num_envs), 1_000)
+            self._write(self.driver.run(rows, act))
+
+    def _join(self):
+        """Waits for the thread, and stores what it has collected."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._owed -= self._write(pending.result())
+
+    def _write(self, chunk):
+        """Stores a chunk; returns its number of environment steps."""
+        self._store(chunk)
+        if chunk.error is not None:
+            raise RuntimeError(
+                f"The environments failed after {self._env_steps():,} steps: "
+                f"{type(chunk.error).__name__}: {chunk.error} What was "
+                "collected before is in the replay, and `fit` may be called "
+                "again: it begins new episodes."
+            ) from chunk.error
+        return chunk.env_steps
+
+    def _store(self, chunk):
+        if len(chunk.rows["reward"]):
+            self.replay.write(chunk.rows, chunk.next_obs)
+        self._episodes.extend(chunk.episodes)
+        self.model.env_steps.assign_add(chunk.env_steps)
+
+    def _env_steps(self):
+        return int(self.model.env_steps.numpy())
+
+    def _progress(self):
+        returns, lengths = zip(*self._episodes or [(np.nan, np.nan)])
+        return {
+            "return": sum(returns) / len(returns),
+            "length": sum(lengths) / len(lengths),
+            "env_steps": self._env_steps(),
+        }
+
+    @staticmethod
+    def _put_first(logs, progress):
+        """Writes into the logs that the callbacks behind this one see."""
+        others = dict(logs)
+        logs.clear()
+        logs.update(progress)
+        logs.update(others)
+
+    def _check_loss(self):
+        # `TerminateOnNaN`, where there is one, has stopped the training.
+        if not np.isfinite(self._loss) and not self.model.stop_training:
+            raise ValueError(
+                f"The loss became {self._loss}: the agent's weights are of no "
+                "use any more. Go on from the last checkpoint with a lower "
+                "learning rate, or with `global_clipnorm` in the optimizer."
+            )
+
+    def get_state(self):
+        """Nested dict of arrays and numbers; call `restart` before."""
+        return {
+            "replay": self.replay.get_state(),
+            "owed": self._owed,
+            "restarts": self._restarts,
+            "episodes": [list(episode) for episode in self._episodes],
+            "rng": self.policy.rng.bit_generator.state,
+        }
+
+    def set_state(self, state):
+        """Restores what `get_state` returned."""
+        self.replay.set_state(state["replay"])
+        self._owed = state["owed"]
+        self._restarts = state["restarts"]
+        self._episodes.clear()
+        self._episodes.extend(map(tuple, state["episodes"]))
+        self.policy.rng.bit_generator.state = state["rng"]
+        self.driver.reset(self._reset_seed())
+
+
+def _shapes(tree):
+    """The shapes of a structure, as strings, without the batch axis."""
+    if isinstance(tree, dict):
+        return {key: _shapes(leaf) for key, leaf in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return tuple(map(_shapes, tree))
+    if isinstance(tree, spaces.Leaf):
+        return str(tree.shape)
+    return str(tuple(tree.shape[1:]))

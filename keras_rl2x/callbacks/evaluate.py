@@ -1,0 +1,53 @@
+"""Measures the agent on episodes that it does not learn from."""
+
+import keras
+
+from keras_rl2x import envs
+from keras_rl2x.acting.policy import Policy
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Plays episodes at the end of every epoch, in environments of its own.
+
+    Writes `val_return` and `val_length`, the means over the episodes, into
+    the logs: it stands before the callbacks that read them
+    (`EarlyStopping("val_return", mode="max")`, `ModelCheckpoint`, ...). The
+    episodes begin alike every time, so that two epochs can be compared.
+
+    Args:
+        env: As in `rl.envs.make`.
+        episodes: Integer. Defaults to 20.
+        greedy: Boolean, whether to act greedily, or as when collecting.
+            Defaults to `True`.
+        num_envs: Integer, how many play at once. Defaults to at most 10.
+        seed: Integer seed of the environments and of the exploration.
+            Defaults to 1000.
+        **kwargs: As in `rl.envs.make`.
+    """
+
+    writes = ("val_return", "val_length")
+
+    def __init__(
+        self, env, episodes=20, greedy=True, num_envs=None, seed=1_000, **kwargs
+    ):
+        super().__init__()
+        if episodes < 1:
+            raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
+        self.episodes = int(episodes)
+        self.greedy = greedy
+        self.seed = seed
+        if isinstance(env, envs.Environments):
+            self.envs = env
+        else:
+            num_envs = num_envs or min(self.episodes, 10)
+            self.envs = envs.make(env, num_envs, **kwargs)
+        self._policy = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._policy is None or self._policy.agent is not self.model:
+            self._policy = Policy(self.model, self.envs.num_envs)
+        played = self._policy.play(
+            self.envs, self.episodes, self.seed, self.greedy
+        )
+        logs["val_return"] = float(played.returns.mean())
+        logs["val_length"] = float(played.lengths.mean())

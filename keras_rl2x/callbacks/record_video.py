@@ -1,0 +1,128 @@
+"""Shows the agent playing."""
+
+import io
+import os
+
+import keras
+import tensorflow as tf
+from PIL import Image
+
+from keras_rl2x import envs
+from keras_rl2x.acting.policy import Policy
+
+
+class RecordVideo(keras.callbacks.Callback):
+    """Records greedy episodes, as animated images.
+
+    Each recording is a file `episode_<env_steps>.gif` in `directory`, and an
+    animated image in TensorBoard's "Images", against environment steps.
+
+    Args:
+        env: As in `rl.envs.make`: an id or a function that takes
+            `render_mode="rgb_array"`.
+        directory: String, where the files and TensorBoard's events go.
+        every: Integer, the number of epochs between two recordings. Defaults
+            to 10.
+        episodes: Integer, how many to record one after the other. Defaults
+            to 1.
+        max_frames: Integer, where to cut a recording. Defaults to 1,000.
+        width: Integer, to how many pixels to shrink a wider image. Defaults
+            to 320.
+        seed: Integer seed of the environment. Defaults to 1000.
+        **kwargs: As in `rl.envs.make`.
+    """
+
+    def __init__(
+        self,
+        env,
+        directory,
+        every=10,
+        episodes=1,
+        max_frames=1_000,
+        width=320,
+        seed=1_000,
+        **kwargs,
+    ):
+        super().__init__()
+        self.directory = str(directory)
+        self.every = int(every)
+        self.episodes = int(episodes)
+        self.max_frames = int(max_frames)
+        self.width = int(width)
+        self.seed = seed
+        self.envs = envs.make(env, render_mode="rgb_array", **kwargs)
+        self._policy = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every == 0:
+            self.record()
+
+    def record(self, agent=None):
+        """Records now.
+
+        Args:
+            agent: An `Agent`. Defaults to the one that `fit` was called on.
+
+        Returns:
+            String, the path of the file.
+        """
+        agent = agent or self.model
+        if self._policy is None or self._policy.agent is not agent:
+            self._policy = Policy(agent, num_envs=1)
+        frames = []
+
+        def render():
+            if len(frames) < self.max_frames:
+                frames.append(self._shrink(self.envs.render()[0]))
+
+        self._policy.play(
+            self.envs, self.episodes, self.seed, on_step=render
+        )
+        env_steps = int(agent.env_steps.numpy())
+        image = _animate(frames, self.envs.metadata.get("render_fps", 30))
+        os.makedirs(self.directory, exist_ok=True)
+        path = os.path.join(self.directory, f"episode_{env_steps:09d}.gif")
+        with open(path, "wb") as file:
+            file.write(image)
+        writer = tf.summary.create_file_writer(self.directory)
+        with writer.as_default(step=env_steps):
+            _write_image("episode", image, frames[0].size)
+        writer.close()
+        return path
+
+    def _shrink(self, pixels):
+        image = Image.fromarray(pixels)
+        if image.width > self.width:
+            height = round(image.height * self.width / image.width)
+            image = image.resize((self.width, height))
+        return image.quantize(64)
+
+    def on_train_end(self, logs=None):
+        self.envs.close()
+
+
+def _animate(frames, fps):
+    """A list of images as the bytes of one GIF."""
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 / fps),
+        loop=0,
+    )
+    return buffer.getvalue()
+
+
+def _write_image(name, image, size):
+    """Writes encoded bytes: `tf.summary.image` would encode them as PNG."""
+    metadata = tf.compat.v1.SummaryMetadata(
+        plugin_data={"plugin_name": "images"}
+    )
+    width, height = (str(number).encode() for number in size)
+    tf.summary.write(
+        name,
+        tf.constant([width, height, image]),
+        metadata=metadata,
+    )

@@ -1,0 +1,7 @@
+"""What was lived: streams of rows, and the datasets drawn from them."""
+
+from keras_rl2x.data.prioritized import PrioritizedReplay
+from keras_rl2x.data.replay import Replay
+from keras_rl2x.data.stream import Stream
+
+__all__ = ["PrioritizedReplay", "Replay", "Stream"]

@@ -1,0 +1,176 @@
+"""Prioritised experience replay, proportional variant."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_rl2x.data.replay import Replay
+
+
+class PrioritizedReplay(Replay):
+    """Draws a transition with probability proportional to `priority^alpha`.
+
+    A new transition has the highest priority seen; `update` sets it to the
+    size of the temporal-difference error. Batches carry the importance
+    weights that correct for the uneven draw, divided by the largest of them.
+
+    The sums to search are kept in two levels, for blocks of about
+    `sqrt(capacity)` cells: a draw is two binary searches, an update one sum
+    for each block touched, all in the graph.
+
+    Args:
+        envs: As in `Replay`.
+        capacity: As in `Replay`.
+        gamma: As in `Replay`.
+        n_step: As in `Replay`.
+        alpha: Float, how much priorities matter; 0 draws uniformly. Defaults
+            to 0.6.
+        beta: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
+            over the number of batches drawn: how far the weights correct the
+            draw, up to 1. Defaults to 0.4.
+        epsilon: Float, added to every priority. Defaults to 1e-6.
+        seed: As in `Replay`.
+
+    Reference:
+     - [Schaul et al., 2016](https://arxiv.org/abs/1511.05952), eq. 1 and
+       section 3.4; stratified draws as in appendix B.2.1
+    """
+
+    def __init__(
+        self,
+        envs,
+        capacity,
+        gamma,
+        n_step=1,
+        alpha=0.6,
+        beta=0.4,
+        epsilon=1e-6,
+        seed=0,
+    ):
+        self.alpha = float(alpha)
+        self.beta = beta
+        self.epsilon = float(epsilon)
+        rows = -(-int(capacity) // envs.num_envs) + 1
+        cells = rows * envs.num_envs
+        self._width = math.isqrt(cells - 1) + 1
+        blocks = -(-cells // self._width)
+        with tf.device("cpu"):
+            self._priority = tf.Variable(
+                tf.zeros([blocks * self._width]), trainable=False
+            )
+            self._block_sum = tf.Variable(tf.zeros([blocks]), trainable=False)
+            self._highest = tf.Variable(1.0, trainable=False)
+        super().__init__(envs, capacity, gamma, n_step, seed)
+        self._set = tf.function(
+            self._set_priority,
+            input_signature=[
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None], tf.float32),
+            ],
+        )
+
+    @property
+    def nbytes(self):
+        return super().nbytes + 4 * int(
+            self._priority.shape[0] + self._block_sum.shape[0]
+        )
+
+    def write(self, rows, next_obs):
+        written = super().write(rows, next_obs)
+        cells = self.stream.cells_of(written).astype("int32")
+        live = np.append(
+            ~rows["dead"].reshape(-1), np.zeros(self.stream.num_envs, "bool")
+        )
+        self._set(cells, live * self._highest.numpy())
+        return written
+
+    def update(self, index, td_error):
+        """Sets priorities, in the graph.
+
+        Args:
+            index: Integer tensor `[B]`, the batch's `index`.
+            td_error: Tensor `[B]`, of either sign.
+        """
+        priority = (tf.abs(td_error) + self.epsilon) ** self.alpha
+        self._highest.assign(
+            tf.maximum(self._highest, tf.reduce_max(priority))
+        )
+        # A transition overwritten since it was drawn keeps its place empty.
+        alive = tf.gather(self._priority, index) > 0
+        self._set_priority(index, tf.where(alive, priority, 0.0))
+
+    def _set_priority(self, cells, priority):
+        self._priority.scatter_update(tf.IndexedSlices(priority, cells))
+        blocks, _ = tf.unique(cells // self._width)
+        inside = tf.gather(self._by_block(), blocks)
+        self._block_sum.scatter_update(
+            tf.IndexedSlices(tf.reduce_sum(inside, axis=1), blocks)
+        )
+
+    def _by_block(self):
+        return tf.reshape(self._priority, [-1, self._width])
+
+    def set_block(self, block):
+        """Keeps drawing one batch at a time.
+
+        Each draw must see the priorities that the update before it has set.
+        """
+
+    def draw(self, batches, batch_size):
+        draws = self._draws.assign_add(1)
+        ends = tf.cumsum(self._block_sum)
+        noise = tf.random.stateless_uniform(
+            [batches, batch_size],
+            seed=[self.seed, draws],
+        )
+        # In each batch, one draw from each of equal parts of the total.
+        part = (tf.range(batch_size, dtype=tf.float32) + noise) / batch_size
+        point = tf.reshape(part, [-1]) * ends[-1]
+        block = _search(ends, point)
+        inside = tf.gather(self._by_block(), block)  # [B, width]
+        before = tf.gather(ends - self._block_sum, block)
+        inner = _search(tf.cumsum(inside, axis=1), point - before)
+        cells = block * self._width + inner
+        chance = tf.gather(self._priority, cells) / ends[-1]
+        beta = self.beta
+        if isinstance(beta, keras.optimizers.schedules.LearningRateSchedule):
+            beta = beta(draws - 1)
+        weight = (tf.cast(self._size, tf.float32) * chance) ** -beta
+        weight = tf.reshape(weight, [batches, batch_size])
+        weight /= tf.reduce_max(weight, axis=1, keepdims=True)
+        return {
+            **self._transitions(cells),
+            "weight": tf.reshape(weight, [-1]),
+            "index": cells,
+        }
+
+    def get_state(self):
+        return {
+            **super().get_state(),
+            "priority": self._priority.numpy(),
+            "block_sum": self._block_sum.numpy(),
+            "highest": float(self._highest.numpy()),
+        }
+
+    def set_state(self, state):
+        super().set_state(state)
+        self._priority.assign(state["priority"])
+        self._block_sum.assign(state["block_sum"])
+        self._highest.assign(state["highest"])
+
+
+def _search(ends, point):
+    """Index of the first of the cumulative sums that exceeds `point`.
+
+    Rounding may put a point on or beyond the last sum: it is pulled below, so
+    that an entry of sum 0 is never found.
+    """
+    last = ends[..., -1] * (1 - 1e-6)
+    point = tf.minimum(point, last)
+    if len(ends.shape) == 1:
+        return tf.searchsorted(ends, point, side="right")
+    return tf.squeeze(
+        tf.searchsorted(ends, point[:, None], side="right"), axis=1
+    )

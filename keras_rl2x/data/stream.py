@@ -1,0 +1,210 @@
+"""Rows of time x environments: everything lived is stored once."""
+
+import os
+
+import numpy as np
+import optree
+import tensorflow as tf
+
+from keras_rl2x import spaces
+
+
+class Stream:
+    """A ring of `[rows, num_envs]` cells in TensorFlow variables, on the CPU.
+
+    A cell holds one observation and what was done with it: `obs, action,
+    reward, terminated, truncated, dead`. The successor of a cell's observation
+    is the observation of the next row, also at the end of an episode: there
+    the next row is a *dead* one, that holds the final observation and nothing
+    else (Gymnasium's `AutoresetMode.NEXT_STEP`). The newest row, the *head*,
+    holds the observations that were not acted upon yet.
+
+    Cells are flattened: cell `row * num_envs + env`, its successor
+    `num_envs` further on.
+
+    Args:
+        envs: A `gymnasium.vector.VectorEnv`; only its spaces are used.
+        rows: Integer, how many rows to keep, the head not counted.
+
+    Raises:
+        MemoryError: If the rows would not fit into this machine's memory.
+    """
+
+    def __init__(self, envs, rows):
+        self.num_envs = int(envs.num_envs)
+        self.rows = int(rows) + 1
+        self.cells = self.rows * self.num_envs
+        fields = {
+            "obs": spaces.spec(envs.single_observation_space),
+            "action": spaces.action_spec(envs.single_action_space),
+            "reward": spaces.Leaf("box", (), "float32"),
+            "terminated": spaces.Leaf("box", (), "bool"),
+            "truncated": spaces.Leaf("box", (), "bool"),
+            "dead": spaces.Leaf("box", (), "bool"),
+        }
+        leaves, self._tree = optree.tree_flatten(fields)
+        self.nbytes = self.cells * sum(map(_nbytes, leaves))
+        self._check_memory()
+        with tf.device("cpu"):
+            self._leaves = [
+                tf.Variable(
+                    tf.zeros((self.cells, *leaf.shape), leaf.dtype),
+                    trainable=False,
+                )
+                for leaf in leaves
+            ]
+            self.cursor = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.fields = optree.tree_unflatten(self._tree, self._leaves)
+        self._scatter = tf.function(
+            self._scatter_rows,
+            input_signature=[
+                tf.TensorSpec([None], tf.int64),
+                [
+                    tf.TensorSpec([None, *leaf.shape], leaf.dtype)
+                    for leaf in leaves
+                ],
+            ],
+        )
+
+    def _check_memory(self):
+        if not hasattr(os, "sysconf"):  # Windows cannot tell.
+            return
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if self.nbytes > machine:
+            raise MemoryError(
+                f"{self.rows - 1:,} rows x {self.num_envs} environments need "
+                f"{self.nbytes / 1e9:.1f} GB, and this machine has "
+                f"{machine / 1e9:.1f} GB of memory: lower `capacity` to at "
+                f"most {int(0.8 * machine / self.nbytes * self.cells):,} "
+                "transitions."
+            )
+
+    @property
+    def head(self):
+        """Integer, the row of the observations not acted upon yet."""
+        return int(self.cursor.numpy()) % self.rows
+
+    def write(self, rows, next_obs):
+        """Appends rows, and the observations that follow the last one.
+
+        Args:
+            rows: Dict of arrays `[T, num_envs, ...]`, with the keys `obs,
+                action, reward, terminated, truncated, dead`; T is less than
+                the number of rows kept.
+            next_obs: Array `[num_envs, ...]` (or a structure of such).
+
+        Returns:
+            Integer array `[T + 1]`, the rows of the ring that were written;
+            the last one is the new head.
+        """
+        steps = len(rows["reward"])
+        if steps >= self.rows:
+            raise ValueError(
+                f"A chunk of {steps} rows does not fit into a stream of "
+                f"{self.rows - 1}: raise `capacity`, or collect less at once "
+                "(a smaller `chunk`)."
+            )
+        cursor = int(self.cursor.numpy())
+        written = np.arange(cursor, cursor + steps + 1) % self.rows
+        blank = np.zeros((1, self.num_envs), "bool")
+        head = {
+            "obs": optree.tree_map(lambda x: np.asarray(x)[None], next_obs),
+            "action": optree.tree_map(
+                lambda x: np.zeros((1, *x.shape[1:]), x.dtype), rows["action"]
+            ),
+            "reward": blank,
+            "terminated": blank,
+            "truncated": blank,
+            "dead": blank,
+        }
+        leaves = [
+            np.concatenate([old, new], dtype=variable.dtype.as_numpy_dtype)
+            .reshape(-1, *old.shape[2:])
+            for old, new, variable in zip(
+                self._tree.flatten_up_to(rows),
+                self._tree.flatten_up_to(head),
+                self._leaves,
+            )
+        ]
+        self._scatter(self.cells_of(written), leaves)
+        self.cursor.assign_add(steps)
+        return written
+
+    def _scatter_rows(self, cells, leaves):
+        for variable, values in zip(self._leaves, leaves):
+            variable.scatter_update(tf.IndexedSlices(values, cells))
+
+    def cells_of(self, rows):
+        """Integer array, the flat indices of all cells of these rows."""
+        return (
+            np.asarray(rows)[:, None] * self.num_envs
+            + np.arange(self.num_envs)
+        ).reshape(-1)
+
+    def gather(self, name, cells):
+        """The values of field `name` in these cells: a tensor or a tree."""
+        return optree.tree_map(
+            lambda variable: tf.gather(variable, cells), self.fields[name]
+        )
+
+    def read(self, name, rows):
+        """The same, for whole rows, as arrays `[T, num_envs, ...]`."""
+        shape = (len(rows), self.num_envs)
+        return optree.tree_map(
+            lambda x: x.numpy().reshape(*shape, *x.shape[1:]),
+            self.gather(name, self.cells_of(rows)),
+        )
+
+    def truncate(self):
+        """Marks the last step of every unfinished episode as truncated.
+
+        Returns:
+            Dict of arrays, the rows to write next: the dead row that holds
+            the final observations, or none if nothing was written yet.
+        """
+        num_rows = 1 if int(self.cursor.numpy()) else 0
+        rows = optree.tree_map(
+            lambda variable: np.zeros(
+                (num_rows, self.num_envs, *variable.shape[1:]),
+                variable.dtype.as_numpy_dtype,
+            ),
+            self.fields,
+        )
+        if num_rows:
+            rows["obs"] = self.read("obs", [self.head])
+            rows["dead"][:] = True
+            cells = self.cells_of([(self.head - 1) % self.rows])
+            terminated = self.gather("terminated", cells)
+            going_on = ~(terminated | self.gather("dead", cells))
+            truncated = self.gather("truncated", cells) | going_on
+            self.fields["truncated"].scatter_update(
+                tf.IndexedSlices(truncated, tf.constant(cells))
+            )
+        return rows
+
+    def get_state(self):
+        """Dict of arrays: only what has been written."""
+        cursor = int(self.cursor.numpy())
+        used = min(cursor + 1, self.rows) * self.num_envs
+        leaves = {
+            f"leaf_{i}": variable[:used].numpy()
+            for i, variable in enumerate(self._leaves)
+        }
+        return {"cursor": cursor, "cells": self.cells, **leaves}
+
+    def set_state(self, state):
+        """Restores what `get_state` returned, from a stream of this size."""
+        if state["cells"] != self.cells:
+            raise ValueError(
+                "The saved stream is of another size: restore it with the "
+                f"`capacity` and `num_envs` that it had. Received: "
+                f"{state['cells']} cells, for a stream of {self.cells}"
+            )
+        for i, variable in enumerate(self._leaves):
+            values = state[f"leaf_{i}"]
+            variable[: len(values)].assign(values)
+        self.cursor.assign(state["cursor"])
+
+
+def _nbytes(leaf):
+    return int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize

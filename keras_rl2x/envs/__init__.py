@@ -1,0 +1,7 @@
+"""Environments: Gymnasium's vector environments, checked and seeded."""
+
+from keras_rl2x.envs import toy
+from keras_rl2x.envs.make import Environments
+from keras_rl2x.envs.make import make
+
+__all__ = ["Environments", "make", "toy"]

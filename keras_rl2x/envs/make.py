@@ -1,0 +1,116 @@
+"""`make`: any Gymnasium environment as a checked vector environment."""
+
+import functools
+
+import gymnasium
+from gymnasium import vector
+
+VECTORIZATIONS = ("sync", "async")
+
+
+class Environments(vector.VectorWrapper):
+    """A vector environment that is also a context manager.
+
+    Args:
+        env: A `gymnasium.vector.VectorEnv`.
+        seed: Integer, or `None`: what a collector seeds its first reset with.
+    """
+
+    def __init__(self, env, seed=None):
+        super().__init__(env)
+        self.seed = seed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def make(env, num_envs=1, vectorization="sync", seed=None, **kwargs):
+    """Makes a vector environment.
+
+    Args:
+        env: A Gymnasium id (`"CartPole-v1"`); a function that returns a
+            `gymnasium.Env`; or a `gymnasium.vector.VectorEnv`, whose number
+            of environments then counts.
+        num_envs: Integer, how many copies step together. Defaults to 1.
+        vectorization: `"sync"`, one after the other in this process, or
+            `"async"`, each in a process of its own: worth it where a step
+            takes longer than about a tenth of a millisecond.
+        seed: Integer seed of the first reset. Defaults to `None`.
+        **kwargs: Passed to `gymnasium.make` or to the function, for instance
+            `render_mode="rgb_array"`.
+
+    Returns:
+        An `Environments`: a `gymnasium.vector.VectorEnv` that steps in
+        `AutoresetMode.NEXT_STEP`, and a context manager that closes it.
+
+    Raises:
+        ValueError: If an argument does not fit, or a vector environment
+            resets in another mode.
+        gymnasium.error.Error: If there is no environment of this id.
+
+    Example:
+
+    ```python
+    with keras_rl2x.envs.make("CartPole-v1", num_envs=8, seed=0) as envs:
+        obs, info = envs.reset(seed=envs.seed)
+    ```
+    """
+    if isinstance(env, vector.VectorEnv):
+        if kwargs or num_envs not in (1, env.num_envs):
+            raise ValueError(
+                "A vector environment is taken as it is: give its arguments "
+                "to what makes it. Received: "
+                f"{num_envs=}, kwargs={sorted(kwargs)}"
+            )
+        vectorized = env
+    else:
+        vectorized = _vectorize(env, num_envs, vectorization, kwargs)
+    _check_autoreset(vectorized)
+    return Environments(vectorized, seed)
+
+
+def _vectorize(env, num_envs, vectorization, kwargs):
+    if isinstance(env, gymnasium.Env):
+        raise ValueError(
+            "One environment cannot be copied: give its id, or the function "
+            f"that makes it, as in `make(lambda: MyEnv())`. Received: env={env}"
+        )
+    if int(num_envs) != num_envs or num_envs < 1:
+        raise ValueError(
+            f"`num_envs` must be an integer >= 1. Received: {num_envs=}"
+        )
+    if vectorization not in VECTORIZATIONS:
+        raise ValueError(
+            f"`vectorization` must be one of {VECTORIZATIONS}. "
+            f"Received: {vectorization=}"
+        )
+    if isinstance(env, str):
+        one = functools.partial(gymnasium.make, env, **kwargs)
+    elif callable(env):
+        one = functools.partial(env, **kwargs)
+    else:
+        raise ValueError(
+            "`env` must be a Gymnasium id, a function that returns an "
+            "environment, or a vector environment. Received: "
+            f"env={env!r} of type {type(env)}"
+        )
+    copies = [one] * int(num_envs)
+    mode = vector.AutoresetMode.NEXT_STEP
+    if vectorization == "async":
+        return vector.AsyncVectorEnv(copies, autoreset_mode=mode)
+    # Drivers copy what they keep: a copy at every step would be wasted.
+    return vector.SyncVectorEnv(copies, copy=False, autoreset_mode=mode)
+
+
+def _check_autoreset(envs):
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != vector.AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            "The environments must reset in the step that follows an "
+            "episode's end, so that its final observation is seen. Make them "
+            "with autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP. "
+            f"Received: autoreset_mode={mode}"
+        )

@@ -1,0 +1,94 @@
+"""Toy environments with known answers, to test agents on in seconds."""
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Bandit(gymnasium.Env):
+    """One step: arm `a` of `arms` pays `a / (arms - 1)`; the best pays 1."""
+
+    def __init__(self, arms=4):
+        self.observation_space = spaces.Box(0, 1, (1,))
+        self.action_space = spaces.Discrete(arms)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, "float32"), {}
+
+    def step(self, action):
+        reward = float(action) / (int(self.action_space.n) - 1)
+        return np.ones(1, "float32"), reward, True, False, {}
+
+
+class Chain(gymnasium.Env):
+    """Waiting, for a reward of 1 a step, until a time limit cuts it off.
+
+    Action 0 stays; action 1 ends the episode (terminates it). At the time
+    limit, after `limit` steps, it is truncated: as the waiting could go on
+    for ever, the value of staying is `1 / (1 - gamma)` everywhere, also at the
+    limit. An agent that takes the limit for an end learns less.
+    """
+
+    def __init__(self, limit=5):
+        self.limit = limit
+        self.observation_space = spaces.Discrete(1)
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return 0, {}
+
+    def step(self, action):
+        self.steps += 1
+        truncated = self.steps >= self.limit
+        return 0, 1.0, bool(action == 1), truncated, {}
+
+
+class Identity(gymnasium.Env):
+    """The action to take is shown: 1 point for each of `limit` right steps."""
+
+    def __init__(self, categories=4, limit=10):
+        self.limit = limit
+        self.observation_space = spaces.Discrete(categories)
+        self.action_space = spaces.Discrete(categories)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        self.steps += 1
+        reward = float(action == self.state)
+        return self._draw(), reward, False, self.steps >= self.limit, {}
+
+    def _draw(self):
+        self.state = int(self.np_random.integers(self.observation_space.n))
+        return self.state
+
+
+class Memory(gymnasium.Env):
+    """A cue is shown once, in the first step; the last action must repeat it.
+
+    The observation is the cue (0, or its number from 1 on) and the time that
+    is left. Without memory the best is a return of `1 / cues`; with memory, 1.
+    """
+
+    def __init__(self, cues=2, delay=3):
+        self.cues, self.delay = cues, delay
+        self.observation_space = spaces.MultiDiscrete([cues + 1, delay + 2])
+        self.action_space = spaces.Discrete(cues)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cue = int(self.np_random.integers(self.cues))
+        self.left = self.delay + 1
+        return np.array([self.cue + 1, self.left]), {}
+
+    def step(self, action):
+        self.left -= 1
+        over = self.left == 0
+        reward = float(over and action == self.cue)
+        return np.array([0, self.left]), reward, over, False, {}

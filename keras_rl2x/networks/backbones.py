@@ -1,0 +1,173 @@
+"""Backbones: from an observation space to a vector of features."""
+
+import keras
+import numpy as np
+
+from keras_rl2x import spaces
+
+
+@keras.saving.register_keras_serializable("keras_rl2x")
+class OneHot(keras.layers.Layer):
+    """Categories `[B, ...]` to the concatenation of their one-hot vectors.
+
+    Args:
+        num_classes: List of integers, one for each (flattened) entry.
+        start: List of integers, the first category of each entry.
+    """
+
+    def __init__(self, num_classes, start, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = list(num_classes)
+        self.start = list(start)
+
+    def call(self, categories):
+        entries = keras.ops.reshape(categories, (-1, len(self.num_classes)))
+        return keras.ops.concatenate(
+            [
+                keras.ops.one_hot(entries[:, i] - start, n, dtype=self.dtype)
+                for i, (n, start) in enumerate(
+                    zip(self.num_classes, self.start)
+                )
+            ],
+            axis=-1,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "start": self.start,
+        }
+
+
+def inputs(observation_space):
+    """The beginning of a network: inputs as stored, and what to compute with.
+
+    Categories (`Discrete`, `MultiDiscrete`) become one-hot vectors; the other
+    observations are passed on as they are.
+
+    Args:
+        observation_space: A `gymnasium.Space`, without the batch axis.
+
+    Returns:
+        Tuple of two structures, nested as the space: the `keras.Input`s, and
+        the tensors to compute with.
+
+    Example:
+
+    ```python
+    space = gymnasium.spaces.Dict(
+        goal=gymnasium.spaces.Discrete(4), at=gymnasium.spaces.Box(-1, 1, (2,))
+    )
+    entries, tensors = keras_rl2x.networks.inputs(space)
+    x = keras.layers.Concatenate()([tensors["goal"], tensors["at"]])
+    network = keras.Model(entries, keras.layers.Dense(64, "relu")(x))
+    ```
+    """
+    return _inputs(spaces.spec(observation_space), "observation")
+
+
+def _inputs(tree, name):
+    if isinstance(tree, dict):
+        pairs = {k: _inputs(leaf, f"{name}_{k}") for k, leaf in tree.items()}
+        return tuple({k: p[i] for k, p in pairs.items()} for i in (0, 1))
+    if isinstance(tree, tuple):
+        pairs = [_inputs(leaf, f"{name}_{k}") for k, leaf in enumerate(tree)]
+        return tuple(tuple(p[i] for p in pairs) for i in (0, 1))
+    entry = keras.Input(tree.shape, dtype=tree.dtype, name=name)
+    if not tree.num_classes:
+        return entry, entry
+    return entry, OneHot(tree.num_classes, tree.start)(entry)
+
+
+def mlp(
+    observation_space,
+    units=(64, 64),
+    activation="relu",
+    kernel_initializer="glorot_uniform",
+    seed=None,
+):
+    """A multilayer perceptron over the whole (flattened) observation.
+
+    Args:
+        observation_space: A `gymnasium.Space`; nested spaces are concatenated.
+        units: Sequence of integers, the width of each hidden layer.
+        activation: As in `keras.layers.Dense`. Defaults to `"relu"`.
+        kernel_initializer: As in `keras.layers.Dense`.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units[-1]]`.
+    """
+    entries, tensors = inputs(observation_space)
+    flat = [
+        keras.layers.Flatten(dtype="float32")(tensor)
+        for tensor in keras.tree.flatten(tensors)
+    ]
+    x = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+    initializers = _seeded(kernel_initializer, seed)
+    for i, width in enumerate(units):
+        x = keras.layers.Dense(
+            width,
+            activation,
+            kernel_initializer=next(initializers),
+            name=f"hidden_{i}",
+        )(x)
+    return keras.Model(entries, x, name="mlp")
+
+
+def nature_cnn(observation_space, units=512, seed=None):
+    """The convolutional network of the Nature DQN paper.
+
+    Args:
+        observation_space: A `gymnasium.spaces.Box` of images
+            `(height, width, channels)`, at least 36 pixels high and wide;
+            `uint8` images are scaled from 0-255 to 0-1 in the graph.
+        units: Integer, the width of the last, dense layer. Defaults to 512.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units]`.
+
+    Raises:
+        ValueError: If the space does not hold such images.
+
+    Reference:
+     - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
+    """
+    leaf = spaces.spec(observation_space)
+    images = isinstance(leaf, spaces.Leaf) and len(leaf.shape) == 3
+    if not images or min(leaf.shape[:2]) < 36:
+        raise ValueError(
+            "`nature_cnn` needs images (height, width, channels) of at least "
+            "36 x 36 pixels: use `mlp`, or a `keras.Model` of your own. "
+            f"Received: observation_space={observation_space}"
+        )
+    entry = keras.Input(leaf.shape, dtype=leaf.dtype, name="observation")
+    scale = 1 / 255 if leaf.dtype == "uint8" else 1.0
+    x = keras.layers.Rescaling(scale)(entry)
+    initializers = _seeded("he_uniform", seed)
+    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        x = keras.layers.Conv2D(
+            filters,
+            size,
+            stride,
+            activation="relu",
+            kernel_initializer=next(initializers),
+        )(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(
+        units, "relu", kernel_initializer=next(initializers)
+    )(x)
+    return keras.Model(entry, x, name="nature_cnn")
+
+
+def _seeded(kernel_initializer, seed):
+    """Endless copies of one initializer, each with its own seed."""
+    first = keras.initializers.get(kernel_initializer)
+    rng = np.random.default_rng(seed)
+    while True:
+        config = first.get_config()
+        if "seed" in config:
+            config["seed"] = int(rng.integers(2**31))
+        yield type(first).from_config(config)

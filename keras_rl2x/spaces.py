@@ -1,0 +1,181 @@
+"""Gymnasium spaces as trees of `Leaf`s: what is stored, fed and acted.
+
+A spec is one `Leaf`, or a dict or tuple of specs with the same nesting as the
+space. It holds plain Python and NumPy values only, so it is cheap to import,
+to compare and to write into a configuration file.
+"""
+
+import dataclasses
+
+import numpy as np
+from gymnasium import spaces
+
+# What is stored for each dtype that an environment may use. Networks compute
+# in float32, so storing float64 would only double the replay's size.
+_STORED = {"float64": "float32", "bool": "uint8"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array of an observation or an action, without the batch axis.
+
+    Attributes:
+        kind: `"box"`, `"discrete"`, `"multi_discrete"` or `"multi_binary"`.
+        shape: Tuple of integers.
+        dtype: String, the dtype as stored and as fed to networks.
+        num_classes: Tuple with the number of categories of each (flattened)
+            entry of a discrete kind; empty for the others.
+        start: Tuple with the first category of each entry; the agent counts
+            from 0, the environment from here.
+        low: Nested lists of lower bounds (`"box"` only), else `None`.
+        high: Nested lists of upper bounds (`"box"` only), else `None`.
+    """
+
+    kind: str
+    shape: tuple
+    dtype: str
+    num_classes: tuple = ()
+    start: tuple = ()
+    low: list = None
+    high: list = None
+
+
+def spec(space):
+    """Describes an observation or action space.
+
+    Args:
+        space: A `gymnasium.Space`: `Box`, `Discrete`, `MultiDiscrete`,
+            `MultiBinary`, or any nesting of these in `Dict` and `Tuple`.
+
+    Returns:
+        A `Leaf`, or a dict or tuple of specs.
+
+    Raises:
+        TypeError: If the space, or one inside it, is of another kind.
+    """
+    if isinstance(space, spaces.Dict):
+        return {key: spec(inner) for key, inner in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(spec(inner) for inner in space.spaces)
+    if isinstance(space, spaces.Box):
+        dtype = str(space.dtype)
+        return Leaf(
+            kind="box",
+            shape=tuple(int(size) for size in space.shape),
+            dtype=_STORED.get(dtype, dtype),
+            low=space.low.tolist(),
+            high=space.high.tolist(),
+        )
+    if isinstance(space, spaces.Discrete):
+        classes, start = (int(space.n),), (int(space.start),)
+        return Leaf("discrete", (), "int32", classes, start)
+    if isinstance(space, spaces.MultiDiscrete):
+        return Leaf(
+            kind="multi_discrete",
+            shape=tuple(int(size) for size in space.shape),
+            dtype="int32",
+            num_classes=tuple(int(n) for n in space.nvec.flat),
+            start=tuple(int(n) for n in np.broadcast_to(
+                getattr(space, "start", 0), space.shape).flat),
+        )
+    if isinstance(space, spaces.MultiBinary):
+        shape = space.shape
+        return Leaf("multi_binary", tuple(int(s) for s in shape), "uint8")
+    raise TypeError(
+        "This space is not supported: use `Box`, `Discrete`, `MultiDiscrete` "
+        "or `MultiBinary`, alone or nested in `Dict` and `Tuple` (wrap the "
+        f"environment to convert it). Received: space={space}"
+    )
+
+
+def action_spec(space):
+    """Describes an action space: as `spec`, but `Dict` is refused.
+
+    Args:
+        space: A `gymnasium.Space`, or what `to_config` made of one.
+
+    Returns:
+        A `Leaf`, or a tuple of specs.
+
+    Raises:
+        TypeError: If the space is not supported as an action space.
+    """
+    if isinstance(space, spaces.Dict):
+        raise TypeError(
+            "A `Dict` action space is not supported: wrap the environment so "
+            f"that it takes a `Tuple`. Received: action_space={space}"
+        )
+    if isinstance(space, spaces.Space):
+        return spec(space)
+    return from_config(space)
+
+
+def require(space, kind, owner):
+    """Returns `action_spec(space)` if it is one leaf of this kind.
+
+    Args:
+        space: As in `action_spec`.
+        kind: String, one of the kinds of `Leaf`.
+        owner: String, the name of the agent that asks.
+
+    Raises:
+        TypeError: If the space is of another kind.
+    """
+    leaf = action_spec(space)
+    if not isinstance(leaf, Leaf) or leaf.kind != kind:
+        name = kind.replace("_", " ").title().replace(" ", "")
+        raise TypeError(
+            f"{owner} acts in a `{name}` space only: choose another agent, "
+            "or wrap the environment to convert its actions. Received: "
+            f"action_space={space}"
+        )
+    return leaf
+
+
+def to_config(tree):
+    """Turns a spec into JSON-compatible values (see `from_config`)."""
+    if isinstance(tree, Leaf):
+        return dataclasses.asdict(tree)
+    if isinstance(tree, dict):
+        return {"dict": {key: to_config(leaf) for key, leaf in tree.items()}}
+    return {"tuple": [to_config(leaf) for leaf in tree]}
+
+
+def from_config(config):
+    """The spec that `to_config` was given."""
+    if isinstance(config, Leaf):
+        return config
+    if "dict" in config:
+        return {key: from_config(c) for key, c in config["dict"].items()}
+    if "tuple" in config:
+        return tuple(from_config(c) for c in config["tuple"])
+    values = dict(config)
+    for key in ("shape", "num_classes", "start"):
+        values[key] = tuple(values[key])
+    return Leaf(**values)
+
+
+def to_env(leaf, action):
+    """Turns the agent's actions into the environment's.
+
+    Args:
+        leaf: A spec.
+        action: Array or tensor `[N, *leaf.shape]`, categories counted from 0.
+
+    Returns:
+        The same, categories counted from the space's `start`.
+    """
+    if isinstance(leaf, tuple):
+        return tuple(map(to_env, leaf, action))
+    if not any(leaf.start):
+        return action
+    return action + np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)
+
+
+def to_agent(leaf, action):
+    """The inverse of `to_env`."""
+    if isinstance(leaf, tuple):
+        return tuple(map(to_agent, leaf, action))
+    if not any(leaf.start):
+        return action
+    return action - np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)
