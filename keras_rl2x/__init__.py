@@ -21,9 +21,9 @@ _SUBMODULES = (
     "spaces",
 )
 _FUNCTIONS = {
-    "evaluate": "keras_rl2x.train",
-    "load": "keras_rl2x.train",
-    "train": "keras_rl2x.train",
+    "evaluate": "keras_rl2x.training",
+    "load": "keras_rl2x.training",
+    "train": "keras_rl2x.training",
 }
 
 __all__ = [*_SUBMODULES, *_FUNCTIONS]

@@ -75,8 +75,12 @@ def spec(space):
             shape=tuple(int(size) for size in space.shape),
             dtype="int32",
             num_classes=tuple(int(n) for n in space.nvec.flat),
-            start=tuple(int(n) for n in np.broadcast_to(
-                getattr(space, "start", 0), space.shape).flat),
+            start=tuple(
+                int(n)
+                for n in np.broadcast_to(
+                    getattr(space, "start", 0), space.shape
+                ).flat
+            ),
         )
     if isinstance(space, spaces.MultiBinary):
         shape = space.shape

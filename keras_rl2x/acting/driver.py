@@ -78,9 +78,7 @@ class Driver:
                 rows[t] = leaf
             action = act(self._obs)
             try:
-                step = self.envs.step(
-                    spaces.to_env(self._action_spec, action)
-                )
+                step = self.envs.step(spaces.to_env(self._action_spec, action))
             except Exception as raised:  # Whatever an environment may raise.
                 error, taken = raised, t
                 break
@@ -140,10 +138,12 @@ class Driver:
         base_return = np.zeros(ended.shape[1])
         base_length = np.zeros(ended.shape[1], "int64")
         for t, env in np.argwhere(ended):
-            episodes.append((
-                float(returns[t, env] - base_return[env]),
-                int(lengths[t, env] - base_length[env]),
-            ))
+            episodes.append(
+                (
+                    float(returns[t, env] - base_return[env]),
+                    int(lengths[t, env] - base_length[env]),
+                )
+            )
             base_return[env] = returns[t, env]
             base_length[env] = lengths[t, env]
         if len(ended):

@@ -43,6 +43,4 @@ class GraphNetwork:
 
     def __call__(self, obs):
         """The network's outputs, as arrays; see `HostNetwork`."""
-        return tf.nest.map_structure(
-            lambda x: x.numpy(), self._compute(obs)
-        )
+        return tf.nest.map_structure(lambda x: x.numpy(), self._compute(obs))

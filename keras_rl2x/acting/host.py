@@ -31,15 +31,17 @@ class HostNetwork:
             "ai_edge_litert.interpreter", "ai-edge-litert", "Acting on the host"
         )
         self._run = litert.Interpreter(model_content=flatbuffer, num_threads=1)
+        self._run.allocate_tensors()
         signature = self._run.get_signature_runner()
         details = signature.get_input_details()
         inputs = {name: detail["index"] for name, detail in details.items()}
         outputs = signature.get_output_details()
         self._obs = _indices(inputs, "x")
         self._weights = _indices(inputs, "w")
-        self._dtypes = [details[f"x{i}"]["dtype"] for i in range(len(self._obs))]
+        self._dtypes = [
+            details[f"x{i}"]["dtype"] for i in range(len(self._obs))
+        ]
         self._outputs = [outputs[f"y{i}"]["index"] for i in range(len(outputs))]
-        self._run.allocate_tensors()
 
     def set_weights(self, weights):
         """Takes a copy of the weights.
@@ -59,7 +61,9 @@ class HostNetwork:
         Returns:
             Array, or a list of arrays if the network has several outputs.
         """
-        leaves = [obs] if isinstance(obs, np.ndarray) else optree.tree_leaves(obs)
+        leaves = (
+            [obs] if isinstance(obs, np.ndarray) else optree.tree_leaves(obs)
+        )
         for index, leaf, dtype in zip(self._obs, leaves, self._dtypes):
             self._run.set_tensor(index, leaf.astype(dtype, copy=False))
         self._run.invoke()

@@ -1,6 +1,6 @@
 """An agent's behaviour while collecting: a snapshot of it, for N envs."""
 
-import logging
+import warnings
 
 import keras
 import numpy as np
@@ -13,8 +13,6 @@ from keras_rl2x.acting.host import HostNetwork
 from keras_rl2x.acting.host import available
 
 WHERE = ("auto", "host", "graph")
-
-logger = logging.getLogger(__name__)
 
 
 class Policy:
@@ -59,10 +57,11 @@ class Policy:
             except Exception as error:  # The converter raises what it likes.
                 if not may_fail:
                     raise
-                logger.info(
-                    "LiteRT cannot convert '%s' (%s): acting in the graph.",
-                    network.name,
-                    error,
+                warnings.warn(
+                    f"LiteRT cannot run the network '{network.name}' ({error})"
+                    ": acting in the graph instead, which is slower for small "
+                    'networks. where="graph" does so without this warning.',
+                    stacklevel=2,
                 )
         self.where = "graph"
         return GraphNetwork(network, num_envs)

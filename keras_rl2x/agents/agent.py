@@ -161,6 +161,7 @@ class Agent(keras.Model):
             ValueError: If the callbacks cannot do what they are meant to, in
                 this order or at all; says what to change.
         """
+        kwargs.setdefault("shuffle", False)  # Keras would warn that it cannot.
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:

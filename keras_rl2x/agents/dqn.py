@@ -116,7 +116,10 @@ class DQN(Agent):
             q_value = ops.take(q_values, batch["action"])  # [B]
             td_error = target - q_value
             error = LOSSES[self.loss_name](td_error)
-            return ops.weighted_mean(error, batch["weight"]), (q_value, td_error)
+            return ops.weighted_mean(error, batch["weight"]), (
+                q_value,
+                td_error,
+            )
 
         loss, (q_value, td_error) = self.minimize(
             loss_fn, self.q_network.trainable_variables

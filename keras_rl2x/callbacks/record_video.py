@@ -75,9 +75,7 @@ class RecordVideo(keras.callbacks.Callback):
             if len(frames) < self.max_frames:
                 frames.append(self._shrink(self.envs.render()[0]))
 
-        self._policy.play(
-            self.envs, self.episodes, self.seed, on_step=render
-        )
+        self._policy.play(self.envs, self.episodes, self.seed, on_step=render)
         env_steps = int(agent.env_steps.numpy())
         image = _animate(frames, self.envs.metadata.get("render_fps", 30))
         os.makedirs(self.directory, exist_ok=True)

@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_rl2x.data.replay import Replay
@@ -63,13 +62,6 @@ class PrioritizedReplay(Replay):
             self._block_sum = tf.Variable(tf.zeros([blocks]), trainable=False)
             self._highest = tf.Variable(1.0, trainable=False)
         super().__init__(envs, capacity, gamma, n_step, seed)
-        self._set = tf.function(
-            self._set_priority,
-            input_signature=[
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None], tf.float32),
-            ],
-        )
 
     @property
     def nbytes(self):
@@ -77,14 +69,10 @@ class PrioritizedReplay(Replay):
             self._priority.shape[0] + self._block_sum.shape[0]
         )
 
-    def write(self, rows, next_obs):
-        written = super().write(rows, next_obs)
-        cells = self.stream.cells_of(written).astype("int32")
-        live = np.append(
-            ~rows["dead"].reshape(-1), np.zeros(self.stream.num_envs, "bool")
-        )
-        self._set(cells, live * self._highest.numpy())
-        return written
+    def _append(self, rows, next_obs):
+        cells, alive = super()._append(rows, next_obs)
+        self._set_priority(cells, tf.cast(alive, tf.float32) * self._highest)
+        return cells, alive
 
     def update(self, index, td_error):
         """Sets priorities, in the graph.
@@ -94,9 +82,7 @@ class PrioritizedReplay(Replay):
             td_error: Tensor `[B]`, of either sign.
         """
         priority = (tf.abs(td_error) + self.epsilon) ** self.alpha
-        self._highest.assign(
-            tf.maximum(self._highest, tf.reduce_max(priority))
-        )
+        self._highest.assign(tf.maximum(self._highest, tf.reduce_max(priority)))
         # A transition overwritten since it was drawn keeps its place empty.
         alive = tf.gather(self._priority, index) > 0
         self._set_priority(index, tf.where(alive, priority, 0.0))
@@ -146,19 +132,13 @@ class PrioritizedReplay(Replay):
             "index": cells,
         }
 
-    def get_state(self):
+    def _variables(self):
         return {
-            **super().get_state(),
-            "priority": self._priority.numpy(),
-            "block_sum": self._block_sum.numpy(),
-            "highest": float(self._highest.numpy()),
+            **super()._variables(),
+            "priority": self._priority,
+            "block_sum": self._block_sum,
+            "highest": self._highest,
         }
-
-    def set_state(self, state):
-        super().set_state(state)
-        self._priority.assign(state["priority"])
-        self._block_sum.assign(state["block_sum"])
-        self._highest.assign(state["highest"])
 
 
 def _search(ends, point):

@@ -1,6 +1,5 @@
 """Uniform experience replay, folded to n steps when it is drawn."""
 
-import numpy as np
 import tensorflow as tf
 
 from keras_rl2x import ops
@@ -61,15 +60,18 @@ class Replay:
         self.n_step = int(n_step)
         self.seed = int(seed)
         self.stream = Stream(envs, -(-int(capacity) // envs.num_envs))
-        # A queue of the live cells, oldest first, in a ring of its own: what
-        # makes a uniform draw one random integer and one gather.
-        self._live_in_row = np.zeros(self.stream.rows, "int64")
+        # The live cells, oldest first, in a ring of their own: so a uniform
+        # draw is one random integer and one gather.
         with tf.device("cpu"):
             self._queue = _variable(tf.zeros([self.stream.cells], tf.int32))
+            self._live = _variable(tf.zeros([self.stream.cells], tf.int64))
             self._first = _variable(0)
             self._size = _variable(0)
             self._draws = _variable(0)
             self._block = _variable(1)
+        self._write = tf.function(
+            self._append, input_signature=self.stream.signature()
+        )
         print(
             f"{type(self).__name__}: {self.stream.rows - 1:,} rows x "
             f"{envs.num_envs} environments, {self.nbytes / 1e6:,.1f} MB"
@@ -77,7 +79,7 @@ class Replay:
 
     @property
     def nbytes(self):
-        return self.stream.nbytes + self._queue.shape[0] * 4
+        return self.stream.nbytes + self.stream.cells * (4 + 8)
 
     @property
     def capacity(self):
@@ -89,21 +91,37 @@ class Replay:
         return int(self._size.numpy())
 
     def write(self, rows, next_obs):
-        """Appends rows; see `Stream.write`."""
-        written = self.stream.write(rows, next_obs)
-        dropped = int(self._live_in_row[written].sum())
-        live = ~rows["dead"]
-        self._live_in_row[written[:-1]] = live.sum(axis=1)
-        self._live_in_row[written[-1]] = 0
-        cells = self.stream.cells_of(written[:-1])[live.reshape(-1)]
-        self._first.assign_add(dropped)
-        self._size.assign_add(len(cells) - dropped)
-        end = int(self._first.numpy()) + self.size
-        places = np.arange(end - len(cells), end) % self.stream.cells
-        self._queue.scatter_update(
-            tf.IndexedSlices(cells.astype("int32"), places)
+        """Appends rows, and the observations that follow them.
+
+        Args:
+            rows: Dict of arrays `[T, num_envs, ...]`, as in `Stream.append`.
+            next_obs: Array `[num_envs, ...]` (or a structure of such).
+
+        Raises:
+            ValueError: If there are more rows than the replay keeps.
+        """
+        self.stream.check_rows(rows)
+        self._write(rows, next_obs)
+
+    def _append(self, rows, next_obs):
+        """`write`, in the graph; returns the cells and which of them live."""
+        written, head = self.stream.append(rows, next_obs)
+        live = tf.reshape(~rows["dead"], [-1])
+        cells = tf.concat([written, head], 0)
+        alive = tf.concat([live, tf.zeros_like(head, tf.bool)], 0)
+        # What is overwritten is the oldest, the first in the queue.
+        dropped = tf.reduce_sum(tf.gather(self._live, cells))
+        self._live.scatter_update(
+            tf.IndexedSlices(tf.cast(alive, tf.int64), cells)
         )
-        return written
+        new = tf.boolean_mask(written, live)
+        added = tf.size(new, tf.int64)
+        end = self._first + self._size
+        places = tf.range(end, end + added) % self.stream.cells
+        self._queue.scatter_update(tf.IndexedSlices(new, places))
+        self._first.assign_add(dropped)
+        self._size.assign_add(added - dropped)
+        return cells, alive
 
     def begin(self, obs):
         """Begins new episodes, whose first observations these are.
@@ -142,18 +160,11 @@ class Replay:
             )
             batches = tf.cast(self._block, tf.int32)
             return tf.nest.map_structure(
-                lambda x: tf.reshape(
-                    x, tf.concat([[batches, batch_size], tf.shape(x)[1:]], 0)
-                ),
+                lambda x: tf.reshape(x, [batches, batch_size, *x.shape[1:]]),
                 self.draw(batches, batch_size),
             )
 
-        def fix_shape(batch):
-            return tf.nest.map_structure(
-                lambda x: tf.ensure_shape(x, [batch_size, *x.shape[1:]]), batch
-            )
-
-        dataset = tf.data.Dataset.counter().map(draw).unbatch().map(fix_shape)
+        dataset = tf.data.Dataset.counter().map(draw).unbatch()
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(
                 tf.data.INFINITE_CARDINALITY
@@ -210,24 +221,26 @@ class Replay:
 
     def get_state(self):
         """Dict of arrays and nested dicts: everything that was stored."""
-        first, size = int(self._first.numpy()), self.size
         return {
             "stream": self.stream.get_state(),
-            "queue": self._queue.numpy(),
-            "live_in_row": self._live_in_row.copy(),
-            "first": first,
-            "size": size,
-            "draws": int(self._draws.numpy()),
+            **{name: v.numpy() for name, v in self._variables().items()},
         }
 
     def set_state(self, state):
         """Restores what `get_state` returned."""
         self.stream.set_state(state["stream"])
-        self._queue.assign(state["queue"])
-        self._live_in_row[:] = state["live_in_row"]
-        self._first.assign(state["first"])
-        self._size.assign(state["size"])
-        self._draws.assign(state["draws"])
+        for name, variable in self._variables().items():
+            variable.assign(state[name])
+
+    def _variables(self):
+        """Its own variables, by name; not those of the stream."""
+        return {
+            "queue": self._queue,
+            "live": self._live,
+            "first": self._first,
+            "size": self._size,
+            "draws": self._draws,
+        }
 
 
 def _variable(value):

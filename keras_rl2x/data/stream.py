@@ -55,16 +55,6 @@ class Stream:
             ]
             self.cursor = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.fields = optree.tree_unflatten(self._tree, self._leaves)
-        self._scatter = tf.function(
-            self._scatter_rows,
-            input_signature=[
-                tf.TensorSpec([None], tf.int64),
-                [
-                    tf.TensorSpec([None, *leaf.shape], leaf.dtype)
-                    for leaf in leaves
-                ],
-            ],
-        )
 
     def _check_memory(self):
         if not hasattr(os, "sysconf"):  # Windows cannot tell.
@@ -84,19 +74,24 @@ class Stream:
         """Integer, the row of the observations not acted upon yet."""
         return int(self.cursor.numpy()) % self.rows
 
-    def write(self, rows, next_obs):
-        """Appends rows, and the observations that follow the last one.
+    def signature(self):
+        """The `tf.TensorSpec`s of the arguments of `append`."""
+        rows = optree.tree_map(
+            lambda variable: tf.TensorSpec(
+                [None, self.num_envs, *variable.shape[1:]], variable.dtype
+            ),
+            self.fields,
+        )
+        next_obs = optree.tree_map(
+            lambda variable: tf.TensorSpec(
+                [self.num_envs, *variable.shape[1:]], variable.dtype
+            ),
+            self.fields["obs"],
+        )
+        return rows, next_obs
 
-        Args:
-            rows: Dict of arrays `[T, num_envs, ...]`, with the keys `obs,
-                action, reward, terminated, truncated, dead`; T is less than
-                the number of rows kept.
-            next_obs: Array `[num_envs, ...]` (or a structure of such).
-
-        Returns:
-            Integer array `[T + 1]`, the rows of the ring that were written;
-            the last one is the new head.
-        """
+    def check_rows(self, rows):
+        """Raises `ValueError` if there are too many rows to append at once."""
         steps = len(rows["reward"])
         if steps >= self.rows:
             raise ValueError(
@@ -104,41 +99,46 @@ class Stream:
                 f"{self.rows - 1}: raise `capacity`, or collect less at once "
                 "(a smaller `chunk`)."
             )
-        cursor = int(self.cursor.numpy())
-        written = np.arange(cursor, cursor + steps + 1) % self.rows
-        blank = np.zeros((1, self.num_envs), "bool")
-        head = {
-            "obs": optree.tree_map(lambda x: np.asarray(x)[None], next_obs),
-            "action": optree.tree_map(
-                lambda x: np.zeros((1, *x.shape[1:]), x.dtype), rows["action"]
-            ),
-            "reward": blank,
-            "terminated": blank,
-            "truncated": blank,
-            "dead": blank,
-        }
-        leaves = [
-            np.concatenate([old, new], dtype=variable.dtype.as_numpy_dtype)
-            .reshape(-1, *old.shape[2:])
-            for old, new, variable in zip(
-                self._tree.flatten_up_to(rows),
-                self._tree.flatten_up_to(head),
-                self._leaves,
-            )
-        ]
-        self._scatter(self.cells_of(written), leaves)
-        self.cursor.assign_add(steps)
-        return written
 
-    def _scatter_rows(self, cells, leaves):
-        for variable, values in zip(self._leaves, leaves):
-            variable.scatter_update(tf.IndexedSlices(values, cells))
+    def append(self, rows, next_obs):
+        """Appends rows, and the observations that follow them, in the graph.
+
+        Args:
+            rows: Dict of tensors `[T, num_envs, ...]`, with the keys `obs,
+                action, reward, terminated, truncated, dead`; T is less than
+                the number of rows kept.
+            next_obs: Tensor `[num_envs, ...]` (or a structure of such).
+
+        Returns:
+            Tuple of integer tensors: the cells that were written, `[T *
+            num_envs]`, and the cells of the new head, `[num_envs]`.
+        """
+        steps = tf.shape(rows["reward"], tf.int64)[0]
+        written = self._cells_from(self.cursor, steps)
+        head = self._cells_from(self.cursor + steps, 1)
+        for variable, values in zip(
+            self._leaves, self._tree.flatten_up_to(rows)
+        ):
+            values = tf.reshape(values, [-1, *variable.shape[1:]])
+            variable.scatter_update(tf.IndexedSlices(values, written))
+        for variable, values in zip(
+            optree.tree_leaves(self.fields["obs"]),
+            optree.tree_leaves(next_obs),
+        ):
+            variable.scatter_update(tf.IndexedSlices(values, head))
+        self.cursor.assign_add(steps)
+        return written, head
+
+    def _cells_from(self, row, num_rows):
+        """Integer tensor, the cells of `num_rows` rows from `row` on."""
+        first = row * self.num_envs
+        last = (row + num_rows) * self.num_envs
+        return tf.cast(tf.range(first, last) % self.cells, tf.int32)
 
     def cells_of(self, rows):
         """Integer array, the flat indices of all cells of these rows."""
         return (
-            np.asarray(rows)[:, None] * self.num_envs
-            + np.arange(self.num_envs)
+            np.asarray(rows)[:, None] * self.num_envs + np.arange(self.num_envs)
         ).reshape(-1)
 
     def gather(self, name, cells):

@@ -1,0 +1,162 @@
+"""The command line: `keras-rl2x train | evaluate | play | list`."""
+
+import argparse
+import json
+import os
+import sys
+
+import keras_rl2x as rl
+
+
+def main(argv=None):
+    """Runs one command; returns the exit status."""
+    # TensorFlow reports each start-up step on the standard error.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if os.environ.get("KERAS_RL2X_TRACEBACK"):
+            raise
+        print(f"keras-rl2x: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="keras-rl2x")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train an agent")
+    train.add_argument("algorithm", help="such as dqn; see `list`")
+    train.add_argument("env", help="a Gymnasium id, such as CartPole-v1")
+    train.add_argument("--env-steps", type=int)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--num-envs", type=int)
+    train.add_argument("--log-dir")
+    train.add_argument("--resume", action="store_true")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override a setting, such as agent.double=false",
+    )
+    train.set_defaults(command=_train)
+    for name, command, text in (
+        ("evaluate", _evaluate, "play greedy episodes and print the returns"),
+        ("play", _play, "watch the agent, or record a video of it"),
+    ):
+        sub = commands.add_parser(name, help=text)
+        sub.add_argument("agent", metavar="AGENT_FILE")
+        sub.add_argument("env", metavar="ENV")
+        sub.add_argument("--seed", type=int, default=1)
+        sub.set_defaults(command=command)
+        episodes = 100 if name == "evaluate" else 1
+        sub.add_argument("--episodes", type=int, default=episodes)
+        if name == "evaluate":
+            sub.add_argument("--json", action="store_true")
+        else:
+            sub.add_argument("--video", metavar="DIR", help="record into DIR")
+    listing = commands.add_parser("list", help="list algorithms and presets")
+    listing.set_defaults(command=_list)
+    return parser
+
+
+def _train(arguments):
+    run = rl.train(
+        arguments.algorithm,
+        arguments.env,
+        env_steps=arguments.env_steps,
+        seed=arguments.seed,
+        num_envs=arguments.num_envs,
+        log_dir=arguments.log_dir,
+        resume=arguments.resume,
+        overrides=dict(map(_setting, arguments.set)),
+    )
+    folder = run.log_dir
+    if run.interrupted:
+        words = [
+            f"train {arguments.algorithm} {arguments.env}",
+            f"--seed {arguments.seed} --log-dir {folder} --resume",
+            *(f"--set {setting}" for setting in arguments.set),
+        ]
+        for name in ("env_steps", "num_envs"):
+            if getattr(arguments, name) is not None:
+                option = name.replace("_", "-")
+                words.append(f"--{option} {getattr(arguments, name)}")
+        print("Saved. To go on: keras-rl2x " + " ".join(words))
+        return 130
+    agent = os.path.join(folder, "agent.keras")
+    print(f"\n{_sentence(run.evaluation)}")
+    print(f"  agent         {agent}")
+    print(f"  history       {os.path.join(folder, 'history.csv')}")
+    print(f"  curves        tensorboard --logdir {folder}")
+    print(f"  evaluate it   keras-rl2x evaluate {agent} {arguments.env}")
+    print(f"  watch it      keras-rl2x play {agent} {arguments.env}")
+    return 0
+
+
+def _setting(text):
+    """`"agent.double=false"` as a pair of a name and a value."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(
+            "A setting is written NAME=VALUE, such as agent.double=false. "
+            f"Received: --set {text}"
+        )
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _sentence(result):
+    return (
+        f"Greedy return over {result['episodes']} episodes: "
+        f"{result['mean']:.1f} +- {result['std']:.1f} "
+        f"(from {result['min']:.1f} to {result['max']:.1f})"
+    )
+
+
+def _evaluate(arguments):
+    result = rl.evaluate(
+        arguments.agent,
+        arguments.env,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+    )
+    print(json.dumps(result) if arguments.json else _sentence(result))
+    return 0
+
+
+def _play(arguments):
+    agent = rl.load(arguments.agent)
+    if arguments.video:
+        recorder = rl.callbacks.RecordVideo(
+            arguments.env,
+            arguments.video,
+            episodes=arguments.episodes,
+            seed=arguments.seed,
+        )
+        print(f"Recorded {recorder.record(agent)}")
+        return 0
+    with rl.envs.make(arguments.env, render_mode="human") as envs:
+        policy = rl.acting.Policy(agent, num_envs=1)
+        played = policy.play(envs, arguments.episodes, arguments.seed)
+    print("Returns:", ", ".join(f"{value:.1f}" for value in played.returns))
+    return 0
+
+
+def _list(arguments):
+    for algorithm, environments in rl.presets.names().items():
+        print(f"{algorithm}: any environment; presets for")
+        for env in environments:
+            settings = rl.presets.get(algorithm, env)
+            print(
+                f"  {env:<20} {settings['env_steps']:>9,} steps, "
+                f"return >= {settings['score']}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""`train`, `evaluate`, `load`: whole runs, composed from the same parts."""
+
+import collections
+import csv
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_rl2x import agents
+from keras_rl2x import callbacks
+from keras_rl2x import data
+from keras_rl2x import envs
+from keras_rl2x import networks
+from keras_rl2x import presets
+from keras_rl2x.acting.policy import Policy
+
+Run = collections.namedtuple(
+    "Run", ["agent", "history", "evaluation", "log_dir", "interrupted"]
+)
+Run.__doc__ = """What `train` returns.
+
+Attributes:
+    agent: The trained `Agent`.
+    history: The `keras.callbacks.History` of its `fit`.
+    evaluation: Dict, what `evaluate` returned at the end; `None` if the run
+        was interrupted.
+    log_dir: String, the folder of everything that the run left.
+    interrupted: Boolean, whether Ctrl-C ended it.
+"""
+
+
+def train(
+    algorithm,
+    env,
+    env_steps=None,
+    seed=0,
+    num_envs=None,
+    log_dir=None,
+    resume=False,
+    overrides=None,
+    evaluation_episodes=100,
+    verbose="auto",
+):
+    """Trains an agent with the settings of a preset, by one call of `fit`.
+
+    Leaves in `log_dir`: `agent.keras`, `history.csv`, `evaluation.json`,
+    `settings.json`, TensorBoard's events and `checkpoints/`.
+
+    Args:
+        algorithm: String: `"dqn"`.
+        env: As in `rl.envs.make`.
+        env_steps: Integer, how many environment steps to train for. Defaults
+            to the preset's.
+        seed: Integer: same seed, same weights. Defaults to 0.
+        num_envs: Integer, how many environments step together. Defaults to
+            the preset's.
+        log_dir: String. Defaults to a new folder in `runs/`.
+        resume: Boolean, whether to go on with the run in `log_dir`, with the
+            settings that it had. Defaults to `False`.
+        overrides: Dict from dotted names of settings to values, as
+            `{"agent.double": False}`. Defaults to `None`.
+        evaluation_episodes: Integer, how many greedy episodes to end with.
+            Defaults to 100.
+        verbose: As in `keras.Model.fit`.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        ValueError: If there is no such algorithm or setting; if `log_dir`
+            holds a run already, or none to resume.
+    """
+    changes = dict(overrides or {})
+    if env_steps is not None:
+        changes["env_steps"] = env_steps
+    if num_envs is not None:
+        changes["env.num_envs"] = num_envs
+    settings = presets.get(algorithm, env if isinstance(env, str) else None)
+    presets.override(settings, changes)
+    settings["seed"] = seed
+    log_dir = _prepare(log_dir, algorithm, env, settings, resume)
+    with envs.make(env, seed=seed, **settings["env"]) as environments:
+        run = _fit(environments, env, settings, log_dir, verbose)
+    if run.interrupted:
+        return run
+    run.agent.save(os.path.join(log_dir, "agent.keras"))
+    result = evaluate(run.agent, env, evaluation_episodes, seed=1_000 + seed)
+    with open(os.path.join(log_dir, "evaluation.json"), "w") as file:
+        json.dump(result, file)
+    return run._replace(evaluation=result)
+
+
+def evaluate(agent, env, episodes=100, seed=1, num_envs=None):
+    """Plays greedy episodes.
+
+    Args:
+        agent: An `Agent`, or the path of one saved as `.keras`.
+        env: As in `rl.envs.make`.
+        episodes: Integer. Defaults to 100.
+        seed: Integer seed of the environments. Defaults to 1.
+        num_envs: Integer, how many play at once. Defaults to at most 20.
+
+    Returns:
+        Dict with the `mean`, `std`, `min` and `max` of the returns, and the
+        number of `episodes`.
+    """
+    if isinstance(agent, (str, os.PathLike)):
+        agent = load(agent)
+    if episodes < 1:
+        raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
+    num_envs = num_envs or min(episodes, 20)
+    with envs.make(env, num_envs) as environments:
+        policy = Policy(agent, environments.num_envs)
+        returns = policy.play(environments, episodes, seed).returns
+    return {
+        "mean": float(np.mean(returns)),
+        "std": float(np.std(returns)),
+        "min": float(np.min(returns)),
+        "max": float(np.max(returns)),
+        "episodes": len(returns),
+    }
+
+
+def load(path):
+    """An agent saved as `.keras`; never runs code from the file.
+
+    Args:
+        path: String.
+
+    Returns:
+        An `Agent`, compiled if it was when it was saved.
+
+    Raises:
+        ValueError: If there is no such file, or it holds Python code (a
+            `Lambda` layer around a lambda).
+    """
+    return keras.saving.load_model(path, safe_mode=True)
+
+
+def _fit(environments, env, settings, log_dir, verbose):
+    collect, target = settings["collect"], settings["target"]
+    seed, epochs = settings["seed"], settings["epochs"]
+    steps_per_epoch, warmup = _budget(settings)
+    updates = steps_per_epoch * epochs
+    agent = _make_agent(environments, settings, updates)
+    replay = _make_replay(environments, settings, updates)
+    checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
+    history = os.path.join(log_dir, "history.csv")
+    restored = checkpoint.latest()
+    if restored is not None:
+        _cut_history(history, restored["epoch"])
+    fit_callbacks = [
+        callbacks.Collect(
+            environments, replay, seed=seed, **{**collect, "warmup": warmup}
+        ),
+        callbacks.TargetUpdate(**target),
+        callbacks.Evaluate(env, seed=1_000 + seed, **settings["evaluate"]),
+        checkpoint,
+        callbacks.TensorBoard(log_dir, settings),
+        keras.callbacks.CSVLogger(history, append=restored is not None),
+    ]
+    if settings["replay"]["prioritized"]:
+        fit_callbacks.append(callbacks.UpdatePriorities(replay))
+    fitted = agent.fit(
+        replay.dataset(settings["replay"]["batch_size"]),
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        callbacks=fit_callbacks,
+        verbose=verbose,
+    )
+    return Run(agent, fitted, None, log_dir, checkpoint.interrupted)
+
+
+def _budget(settings):
+    """Updates per epoch and warm-up, which together make up `env_steps`."""
+    collect, epochs = settings["collect"], settings["epochs"]
+    ratio, chunk = collect["env_steps_per_update"], collect["chunk"]
+    env_steps = settings["env_steps"]
+    chunks = int((env_steps - collect["warmup"]) / (ratio * chunk * epochs))
+    if chunks < 1:
+        raise ValueError(
+            f"{env_steps} environment steps are too few for {epochs} epochs of "
+            f"at least one chunk ({chunk} updates) each, after a warm-up of "
+            f"{collect['warmup']}: raise `env_steps`, or lower `epochs`, "
+            "`collect.chunk` or `collect.warmup`."
+        )
+    updates = chunks * chunk
+    return updates, env_steps - round(updates * epochs * ratio)
+
+
+def _make_agent(environments, settings, updates):
+    seed = settings["seed"]
+    network = _make_network(
+        environments.single_observation_space, seed, **settings["network"]
+    )
+    agent = agents.DQN(
+        network,
+        environments.single_action_space,
+        seed=seed,
+        **_schedules(settings["agent"], settings["env_steps"]),
+    )
+    agent.compile(
+        keras.optimizers.Adam(**_schedules(settings["optimizer"], updates)),
+        steps_per_execution=settings["collect"]["chunk"],
+    )
+    return agent
+
+
+def _make_network(space, seed, kind, **arguments):
+    if kind == "auto":
+        images = len(space.shape or ()) == 3
+        kind = "nature_cnn" if images else "mlp"
+    if kind == "nature_cnn":
+        return networks.nature_cnn(space, seed=seed)
+    return networks.mlp(space, seed=seed, **arguments)
+
+
+def _make_replay(environments, settings, updates):
+    arguments = dict(settings["replay"], seed=settings["seed"])
+    del arguments["batch_size"]
+    prioritized = arguments.pop("prioritized")
+    if prioritized:
+        arguments = _schedules(arguments, updates)
+        return data.PrioritizedReplay(environments, **arguments)
+    del arguments["alpha"], arguments["beta"]
+    return data.Replay(environments, **arguments)
+
+
+def _schedules(settings, steps):
+    """The settings, with schedules as Keras schedules over `steps`."""
+
+    def resolve(value):
+        if not isinstance(value, dict):
+            return value
+        return keras.optimizers.schedules.PolynomialDecay(
+            value["from"], max(1, round(value["over"] * steps)), value["to"]
+        )
+
+    return {key: resolve(value) for key, value in settings.items()}
+
+
+def _prepare(log_dir, algorithm, env, settings, resume):
+    """Makes the folder of the run, or checks that it is there to resume."""
+    if log_dir is None and not resume:
+        name = env if isinstance(env, str) else "env"
+        name = f"{algorithm}-{name}-seed{settings['seed']}".replace("/", "-")
+        tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
+        log_dir = next(path for path in tries if not os.path.exists(path))
+    file = os.path.join(log_dir or "", "settings.json")
+    if resume:
+        if log_dir is None or not os.path.exists(file):
+            raise ValueError(
+                "There is no run to resume: give the `log_dir` (--log-dir) of "
+                f"one that was begun. Received: log_dir={log_dir!r}"
+            )
+        with open(file) as text:
+            begun = json.load(text)
+        differing = _differences(begun, json.loads(json.dumps(settings)))
+        if differing:
+            raise ValueError(
+                f"The run in {log_dir} was begun with other settings: resume "
+                f"it with the arguments that it had. Received: {differing}"
+            )
+        return log_dir
+    if os.path.exists(file):
+        raise ValueError(
+            f"{log_dir} holds a run already: go on with it by `resume` "
+            "(--resume), or give another `log_dir` (--log-dir)."
+        )
+    os.makedirs(log_dir, exist_ok=True)
+    with open(file, "w") as text:
+        json.dump(settings, text, indent=1)
+    return log_dir
+
+
+def _differences(begun, now, prefix=""):
+    """The settings that differ: a list of "name: 1 before, 2 now"."""
+    found = []
+    for key in sorted(set(begun) | set(now)):
+        old, new = begun.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}: {old} before, {new} now")
+    return found
+
+
+def _cut_history(path, epoch):
+    """Drops the lines of epochs that are going to be trained again."""
+    if not os.path.exists(path):
+        return
+    with open(path, newline="") as file:
+        header, *lines = list(csv.reader(file))
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(line for line in lines if int(line[0]) < epoch)
