@@ -3,9 +3,22 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 
+import gymnasium
+
 import keras_rl2x as rl
+
+# What is told in one line: the user can do something about it.
+_ERRORS = (
+    gymnasium.error.Error,
+    ImportError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 def main(argv=None):
@@ -15,7 +28,10 @@ def main(argv=None):
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments)
-    except (ValueError, TypeError, ImportError, OSError) as error:
+    except KeyboardInterrupt:
+        print("\nkeras-rl2x: stopped", file=sys.stderr)
+        return 130
+    except _ERRORS as error:
         if os.environ.get("KERAS_RL2X_TRACEBACK"):
             raise
         print(f"keras-rl2x: {error}", file=sys.stderr)
@@ -74,16 +90,15 @@ def _train(arguments):
     )
     folder = run.log_dir
     if run.interrupted:
-        words = [
-            f"train {arguments.algorithm} {arguments.env}",
-            f"--seed {arguments.seed} --log-dir {folder} --resume",
-            *(f"--set {setting}" for setting in arguments.set),
-        ]
-        for name in ("env_steps", "num_envs"):
+        words = ["keras-rl2x", "train", arguments.algorithm, arguments.env]
+        for name in ("env_steps", "seed", "num_envs"):
             if getattr(arguments, name) is not None:
                 option = name.replace("_", "-")
-                words.append(f"--{option} {getattr(arguments, name)}")
-        print("Saved. To go on: keras-rl2x " + " ".join(words))
+                words += [f"--{option}", str(getattr(arguments, name))]
+        for setting in arguments.set:
+            words += ["--set", setting]
+        words += ["--log-dir", folder, "--resume"]
+        print(f"Saved. To go on: {shlex.join(words)}")
         return 130
     agent = os.path.join(folder, "agent.keras")
     print(f"\n{_sentence(run.evaluation)}")

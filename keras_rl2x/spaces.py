@@ -109,6 +109,8 @@ def action_spec(space):
             "A `Dict` action space is not supported: wrap the environment so "
             f"that it takes a `Tuple`. Received: action_space={space}"
         )
+    if isinstance(space, spaces.Tuple):
+        return tuple(map(action_spec, space.spaces))
     if isinstance(space, spaces.Space):
         return spec(space)
     return from_config(space)
@@ -137,7 +139,7 @@ def require(space, kind, owner):
 
 
 def to_config(tree):
-    """Turns a spec into JSON-compatible values (see `from_config`)."""
+    """Turns a spec, `tree`, into JSON-compatible values."""
     if isinstance(tree, Leaf):
         return dataclasses.asdict(tree)
     if isinstance(tree, dict):
@@ -177,7 +179,16 @@ def to_env(leaf, action):
 
 
 def to_agent(leaf, action):
-    """The inverse of `to_env`."""
+    """The inverse of `to_env`: takes the environment's actions.
+
+    Args:
+        leaf: A spec.
+        action: Array or tensor `[N, *leaf.shape]`, categories counted from
+            the space's `start`.
+
+    Returns:
+        The same, categories counted from 0.
+    """
     if isinstance(leaf, tuple):
         return tuple(map(to_agent, leaf, action))
     if not any(leaf.start):

@@ -16,6 +16,8 @@ from keras_rl2x import networks
 from keras_rl2x import presets
 from keras_rl2x.acting.policy import Policy
 
+_SETTINGS = "settings.json"
+
 Run = collections.namedtuple(
     "Run", ["agent", "history", "evaluation", "log_dir", "interrupted"]
 )
@@ -80,7 +82,9 @@ def train(
     settings = presets.get(algorithm, env if isinstance(env, str) else None)
     presets.override(settings, changes)
     settings["seed"] = seed
-    log_dir = _prepare(log_dir, algorithm, env, settings, resume)
+    settings["algorithm"] = algorithm
+    settings["env_id"] = env if isinstance(env, str) else None
+    log_dir = _find_folder(log_dir, settings, resume)
     with envs.make(env, seed=seed, **settings["env"]) as environments:
         run = _fit(environments, env, settings, log_dir, verbose)
     if run.interrupted:
@@ -133,10 +137,23 @@ def load(path):
         An `Agent`, compiled if it was when it was saved.
 
     Raises:
-        ValueError: If there is no such file, or it holds Python code (a
-            `Lambda` layer around a lambda).
+        ValueError: If there is no such file, if it is damaged, or if it holds
+            Python code (a `Lambda` layer around a lambda).
     """
-    return keras.saving.load_model(path, safe_mode=True)
+    if not os.path.exists(path):
+        raise ValueError(f"There is no such file. Received: path={str(path)!r}")
+    try:
+        agent = keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # A damaged file may raise anything.
+        raise ValueError(
+            f"{path} cannot be loaded. It must be a whole file that was saved "
+            f"by `agent.save`. Received: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(agent, agents.Agent):
+        raise ValueError(
+            f"{path} does not hold an agent. Received: {type(agent).__name__}"
+        )
+    return agent
 
 
 def _fit(environments, env, settings, log_dir, verbose):
@@ -157,12 +174,14 @@ def _fit(environments, env, settings, log_dir, verbose):
         ),
         callbacks.TargetUpdate(**target),
         callbacks.Evaluate(env, seed=1_000 + seed, **settings["evaluate"]),
-        checkpoint,
         callbacks.TensorBoard(log_dir, settings),
         keras.callbacks.CSVLogger(history, append=restored is not None),
+        # Behind the history, which then holds every epoch that was saved.
+        checkpoint,
     ]
     if settings["replay"]["prioritized"]:
         fit_callbacks.append(callbacks.UpdatePriorities(replay))
+    _begin(log_dir, settings)
     fitted = agent.fit(
         replay.dataset(settings["replay"]["batch_size"]),
         steps_per_epoch=steps_per_epoch,
@@ -178,6 +197,11 @@ def _budget(settings):
     collect, epochs = settings["collect"], settings["epochs"]
     ratio, chunk = collect["env_steps_per_update"], collect["chunk"]
     env_steps = settings["env_steps"]
+    if min(epochs, ratio, chunk) <= 0:
+        raise ValueError(
+            "`epochs`, `collect.chunk` and `collect.env_steps_per_update` must "
+            f"be positive. Received: {epochs}, {chunk} and {ratio}"
+        )
     chunks = int((env_steps - collect["warmup"]) / (ratio * chunk * epochs))
     if chunks < 1:
         raise ValueError(
@@ -214,7 +238,12 @@ def _make_network(space, seed, kind, **arguments):
         kind = "nature_cnn" if images else "mlp"
     if kind == "nature_cnn":
         return networks.nature_cnn(space, seed=seed)
-    return networks.mlp(space, seed=seed, **arguments)
+    if kind == "mlp":
+        return networks.mlp(space, seed=seed, **arguments)
+    raise ValueError(
+        "`network.kind` must be 'auto', 'mlp' or 'nature_cnn'. "
+        f"Received: {kind!r}"
+    )
 
 
 def _make_replay(environments, settings, updates):
@@ -241,38 +270,41 @@ def _schedules(settings, steps):
     return {key: resolve(value) for key, value in settings.items()}
 
 
-def _prepare(log_dir, algorithm, env, settings, resume):
-    """Makes the folder of the run, or checks that it is there to resume."""
+def _find_folder(log_dir, settings, resume):
+    """The folder of the run: a new one, or one that fits to be resumed."""
     if log_dir is None and not resume:
-        name = env if isinstance(env, str) else "env"
-        name = f"{algorithm}-{name}-seed{settings['seed']}".replace("/", "-")
+        name = "{algorithm}-{env_id}-seed{seed}".format(**settings)
+        name = name.replace("/", "-")
         tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
-        log_dir = next(path for path in tries if not os.path.exists(path))
-    file = os.path.join(log_dir or "", "settings.json")
-    if resume:
-        if log_dir is None or not os.path.exists(file):
+        return next(path for path in tries if not os.path.exists(path))
+    file = os.path.join(log_dir or "", _SETTINGS)
+    if not resume:
+        if os.path.exists(file):
             raise ValueError(
-                "There is no run to resume: give the `log_dir` (--log-dir) of "
-                f"one that was begun. Received: log_dir={log_dir!r}"
-            )
-        with open(file) as text:
-            begun = json.load(text)
-        differing = _differences(begun, json.loads(json.dumps(settings)))
-        if differing:
-            raise ValueError(
-                f"The run in {log_dir} was begun with other settings: resume "
-                f"it with the arguments that it had. Received: {differing}"
+                f"{log_dir} holds a run already: go on with it by `resume` "
+                "(--resume), or give another `log_dir` (--log-dir)."
             )
         return log_dir
-    if os.path.exists(file):
+    if log_dir is None or not os.path.exists(file):
         raise ValueError(
-            f"{log_dir} holds a run already: go on with it by `resume` "
-            "(--resume), or give another `log_dir` (--log-dir)."
+            "There is no run to resume: give the `log_dir` (--log-dir) of "
+            f"one that was begun. Received: log_dir={log_dir!r}"
         )
-    os.makedirs(log_dir, exist_ok=True)
-    with open(file, "w") as text:
-        json.dump(settings, text, indent=1)
+    with open(file) as text:
+        begun = json.load(text)
+    differing = _differences(begun, json.loads(json.dumps(settings)))
+    if differing:
+        raise ValueError(
+            f"The run in {log_dir} was begun with other settings: resume "
+            f"it with the arguments that it had. Received: {differing}"
+        )
     return log_dir
+
+
+def _begin(log_dir, settings):
+    os.makedirs(log_dir, exist_ok=True)
+    with open(os.path.join(log_dir, _SETTINGS), "w") as text:
+        json.dump(settings, text, indent=1)
 
 
 def _differences(begun, now, prefix=""):

@@ -14,7 +14,7 @@ class Chunk:
     """What one call of `Driver.run` lived through.
 
     Attributes:
-        rows: Dict of arrays `[T, num_envs, ...]`, as `Stream.write` takes it.
+        rows: Dict of arrays `[T, num_envs, ...]`, as `Replay.write` takes it.
         next_obs: Array `[num_envs, ...]` (or a structure), what follows them.
         episodes: List of tuples `(return, length)`, the episodes that ended.
         error: The exception that cut the chunk short, or `None`.
@@ -72,7 +72,7 @@ class Driver:
         reward, terminated, truncated, dead = (
             np.zeros(shape, dtype) for dtype in ("f4", "bool", "bool", "bool")
         )
-        error, taken = None, steps
+        error = None
         for t in range(steps):
             for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
                 rows[t] = leaf
@@ -80,7 +80,7 @@ class Driver:
             try:
                 step = self.envs.step(spaces.to_env(self._action_spec, action))
             except Exception as raised:  # Whatever an environment may raise.
-                error, taken = raised, t
+                error = raised
                 break
             actions.append(action)
             self._obs, reward[t], terminated[t], truncated[t], _ = step
@@ -95,8 +95,8 @@ class Driver:
             "dead": dead,
         }
         next_obs = self._obs
-        if error is None:
-            error, taken = self._check(obs_leaves, reward, next_obs)
+        taken, bad = self._check(obs_leaves, reward[: len(actions)], next_obs)
+        error = error if bad is None else bad
         if error is not None:
             if taken < len(actions):
                 next_obs = optree.tree_map(lambda x: x[taken], obs_rows)
@@ -106,28 +106,25 @@ class Driver:
         return Chunk(rows, next_obs, self._episodes(rows), error)
 
     def _check(self, obs_leaves, reward, next_obs):
-        """The first bad number: an error, and the row to stop before."""
-        finite = np.isfinite(reward)
-        if not finite.all():
-            t, env = np.argwhere(~finite)[0]
-            return ValueError(
-                f"Environment {env} returned a reward that is not finite. "
-                f"Received: reward={reward[t, env]}"
-            ), t
+        """The row to stop before, and why: the first bad number, or `None`."""
+        found = []
+        for t, env in np.argwhere(~np.isfinite(reward))[:1]:
+            text = f"a reward that is not finite. Received: {reward[t, env]}"
+            found.append((t, env, text))
         for rows, last in zip(obs_leaves, optree.tree_leaves(next_obs)):
-            if rows.dtype.kind == "f" and np.isnan(rows).any():
-                bad = np.isnan(rows.reshape(*rows.shape[:2], -1)).any(-1)
-                t, env = np.argwhere(bad)[0]
-            elif rows.dtype.kind == "f" and np.isnan(last).any():
-                bad = np.isnan(last.reshape(len(last), -1)).any(-1)
-                t, env = len(rows), np.argwhere(bad)[0, 0]
-            else:
+            if rows.dtype.kind != "f":
                 continue
-            # The step that led there goes too: its successor is not known.
-            return ValueError(
-                f"Environment {env} returned an observation with NaN in it."
-            ), max(t - 1, 0)
-        return None, len(reward)
+            nan = np.concatenate(
+                [_has_nan(rows[: len(reward)], 2), [_has_nan(last, 1)]]
+            )
+            for t, env in np.argwhere(nan)[:1]:
+                # The step that led there goes too: it has no successor.
+                text = "an observation with NaN in it."
+                found.append((max(t - 1, 0), env, text))
+        if not found:
+            return len(reward), None
+        row, env, text = min(found, key=lambda bad: bad[0])
+        return int(row), ValueError(f"Environment {env} returned {text}")
 
     def _episodes(self, rows):
         """The episodes that ended in these rows: `(return, length)` each."""
@@ -198,6 +195,11 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
             # The step that follows only resets; it is counted from here.
             total[env], length[env] = 0, -1
     return Episodes(np.array(returns), np.array(lengths))
+
+
+def _has_nan(array, batch_axes):
+    """Where an entry of the batch has NaN in it."""
+    return np.isnan(array).any(axis=tuple(range(batch_axes, array.ndim)))
 
 
 def _empty(shape, spec):

@@ -32,7 +32,8 @@ class GraphNetwork:
             outputs, _ = network.stateless_call(
                 values[:cut], values[cut:], obs, training=False
             )
-            return outputs
+            flat = tf.nest.flatten(outputs)
+            return flat[0] if len(flat) == 1 else flat
 
         self._compute = compute
 

@@ -5,8 +5,6 @@ A sampler takes the outputs for a batch of observations, a
 its own as `Agent.sampler`.
 """
 
-import numpy as np
-
 
 def epsilon_greedy(q, rng, epsilon):
     """The best action, or with probability `epsilon` any action.

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_rl2x import spaces
+from keras_rl2x.agents import fitting
 
 
 class Agent(keras.Model):
@@ -183,17 +184,7 @@ class Agent(keras.Model):
                 "would move: add `rl.callbacks.TargetUpdate(every=...)` to "
                 "the callbacks of `fit`."
             )
-        for i, reader in enumerate(self.fit_callbacks):
-            for writer in self.fit_callbacks[i + 1 :]:
-                names = _reads(reader) & set(getattr(writer, "writes", ()))
-                if names:
-                    raise ValueError(
-                        f"`{type(reader).__name__}` reads {sorted(names)}, "
-                        f"which `{type(writer).__name__}` writes after it: in "
-                        f"the list of callbacks, put "
-                        f"`{type(writer).__name__}` before "
-                        f"`{type(reader).__name__}`."
-                    )
+        fitting.check_order(self.fit_callbacks)
 
     def make_train_function(self, force=False):
         # Graph callbacks are part of what is traced.
@@ -202,7 +193,13 @@ class Agent(keras.Model):
         for optimizer in self.optimizers:
             if not optimizer.built:
                 optimizer.build(self.trainable_variables)
-        return super().make_train_function(force)
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        fused = self.steps_per_execution > 1 and not self.run_eagerly
+        if fused and replicas == 1:
+            self.train_function = fitting.make_loop(self)
 
     def get_state(self):
         """Dict of arrays: every variable of the agent and its optimizers."""
@@ -234,13 +231,14 @@ class Agent(keras.Model):
         super().save_own_variables(store)
         # Keras leaves them out, and with them dropout and sampling.
         for i, variable in enumerate(self._random_states()):
-            store[f"random_{i}"] = np.array(variable)
+            store[f"random_{i}"] = variable.numpy()
 
     def load_own_variables(self, store):
         states = self._random_states()
-        values = [store[f"random_{i}"] for i in range(len(states))]
+        keys = [f"random_{i}" for i in range(len(states))]
+        values = [store[key] for key in keys]
         super().load_own_variables(
-            {key: store[key] for key in store if "random_" not in key}
+            {key: store[key] for key in set(store.keys()) - set(keys)}
         )
         for variable, value in zip(states, values):
             variable.assign(value)
@@ -256,12 +254,3 @@ class Agent(keras.Model):
             "seed": self.seed,
             "name": self.name,
         }
-
-
-def _reads(callback):
-    """The names that a stock callback reads from the logs at an epoch's end."""
-    if isinstance(
-        callback, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
-    ):
-        return {"return", "val_return"}
-    return {getattr(callback, "monitor", None)}

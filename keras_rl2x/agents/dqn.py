@@ -1,5 +1,7 @@
 """Deep Q-learning."""
 
+import copy
+
 import keras
 
 from keras_rl2x import networks
@@ -143,7 +145,7 @@ class DQN(Agent):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        config = copy.deepcopy(config)  # Keras empties what it is given.
         for key in ("network", "epsilon"):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)

@@ -12,7 +12,13 @@ import numpy as np
 from keras_rl2x.data import state_files
 
 # What stock callbacks learn while they run, and Keras does not save.
-_STOCK_STATE = ("best", "best_epoch", "wait", "cooldown_counter")
+_STOCK_STATE = (
+    "best",
+    "best_epoch",
+    "best_weights",
+    "cooldown_counter",
+    "wait",
+)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -37,7 +43,9 @@ class Checkpoint(keras.callbacks.Callback):
     fails (a full disk), training goes on, with a warning, and the old
     checkpoints stay.
 
-    It stands behind `Collect`, and before `SwapEMAWeights`.
+    It saves the state that other callbacks have at that moment: so it stands
+    behind `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, and
+    before `SwapEMAWeights`, which puts averages in place of the weights.
 
     Args:
         directory: String.
@@ -52,11 +60,22 @@ class Checkpoint(keras.callbacks.Callback):
             be saved.
     """
 
+    stands_behind = (
+        keras.callbacks.EarlyStopping,
+        keras.callbacks.ModelCheckpoint,
+        keras.callbacks.ReduceLROnPlateau,
+    )
+    stands_before = (keras.callbacks.SwapEMAWeights,)
+
     def __init__(self, directory, every=1):
         super().__init__()
+        if int(every) != every or every < 1:
+            raise ValueError(
+                f"`every` must be an integer >= 1. Received: {every=}"
+            )
         self.directory = str(directory)
         self.every = int(every)
-        self._state = None
+        self._saved = None
         self._failed = None
         self._old_handler = None
         self.interrupted = False
@@ -64,20 +83,21 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.interrupted = False
         self._failed = None
-        self._state = self.latest()
-        if self._state is not None:
-            self.model._initial_epoch = self._state["epoch"]
+        state = self.latest()
+        if state is not None:
+            # Not later: at an epoch's beginning, others change the agent (its
+            # learning rate, say), and there may be no epoch left to begin.
+            self.model.set_state(state["agent"])
+            self.model._initial_epoch = state["epoch"]
+            self._saved = state["callbacks"]
         self._catch_interrupts()
 
     def on_epoch_begin(self, epoch, logs=None):
         # Not earlier: stock callbacks forget everything in `on_train_begin`.
-        state, self._state = self._state, None
-        if state is not None:
-            self.model.set_state(state["agent"])
-            saved = state["callbacks"]
-            for name, callback in self._named_callbacks():
-                if name in saved:
-                    _set_state(callback, saved[name])
+        saved, self._saved = self._saved, None
+        for name, callback in self._named_callbacks() if saved else ():
+            if name in saved:
+                _set_state(callback, saved[name])
 
     def on_epoch_end(self, epoch, logs=None):
         last = epoch + 1 == self.params["epochs"] or self.interrupted
@@ -141,7 +161,7 @@ class Checkpoint(keras.callbacks.Callback):
         for number in reversed(self._numbers()):
             try:
                 return state_files.read(self._path(number))
-            except (OSError, ValueError) as error:
+            except Exception as error:  # Damaged files raise what they like.
                 warnings.warn(
                     f"The checkpoint {self._path(number)} cannot be read: "
                     f"{error}. Going back to the one before it.",
@@ -168,7 +188,7 @@ class Checkpoint(keras.callbacks.Callback):
         for callback in self.model.fit_callbacks:
             kind = type(callback).__name__
             counts[kind] = counts.get(kind, -1) + 1
-            if _get_state(callback):
+            if _has_state(callback):
                 named.append((f"{kind}_{counts[kind]}", callback))
         return named
 
@@ -189,14 +209,29 @@ class Checkpoint(keras.callbacks.Callback):
         signal.signal(signal.SIGINT, interrupt)
 
 
+def _has_state(callback):
+    return hasattr(callback, "get_state") or any(
+        name in vars(callback) for name in _STOCK_STATE
+    )
+
+
 def _get_state(callback):
     if hasattr(callback, "get_state"):
         return callback.get_state()
-    return {k: vars(callback)[k] for k in _STOCK_STATE if k in vars(callback)}
+    values = vars(callback)
+    state = {name: values[name] for name in _STOCK_STATE if name in values}
+    if state.get("best_weights") is not None:  # A list of arrays.
+        state["best_weights"] = {
+            f"{i:04d}": array for i, array in enumerate(state["best_weights"])
+        }
+    return state
 
 
 def _set_state(callback, state):
     if hasattr(callback, "set_state"):
         callback.set_state(state)
-    else:
-        vars(callback).update(state)
+        return
+    state = dict(state)
+    if state.get("best_weights") is not None:
+        state["best_weights"] = list(state["best_weights"].values())
+    vars(callback).update(state)

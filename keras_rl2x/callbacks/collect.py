@@ -7,6 +7,7 @@ from collections import deque
 import keras
 import numpy as np
 
+from keras_rl2x import envs as environments
 from keras_rl2x import spaces
 from keras_rl2x.acting.driver import Driver
 from keras_rl2x.acting.policy import Policy
@@ -24,7 +25,8 @@ class Collect(keras.callbacks.Callback):
     until that holds `warmup` transitions.
 
     Args:
-        envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
+        envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`; no
+            other callback may step it.
         replay: A `data.Replay`.
         env_steps_per_update: Float, how many environment steps to take for
             each update; fractions are carried over. Defaults to 1.
@@ -64,6 +66,8 @@ class Collect(keras.callbacks.Callback):
                 "`env_steps_per_update` must be positive. "
                 f"Received: {env_steps_per_update=}"
             )
+        if not isinstance(envs, environments.Environments):
+            envs = environments.make(envs)
         self.envs = envs
         self.replay = replay
         self.env_steps_per_update = float(env_steps_per_update)
@@ -71,8 +75,7 @@ class Collect(keras.callbacks.Callback):
         self.chunk = chunk
         self.overlap = overlap
         self.where = where
-        seed = seed if seed is not None else getattr(envs, "seed", None)
-        self.seed = int(seed or 0)
+        self.seed = int((envs.seed if seed is None else seed) or 0)
         self.driver = Driver(envs)
         self.policy = None
         self._owed = 0.0
@@ -99,6 +102,7 @@ class Collect(keras.callbacks.Callback):
                 "agent's `steps_per_execution`). Received: "
                 f"steps_per_epoch={steps}"
             )
+        self._check_envs()
         self._check_spaces()
         self.replay.set_block(self._chunk)
         if self.policy is None or self.policy.agent is not self.model:
@@ -108,6 +112,20 @@ class Collect(keras.callbacks.Callback):
         self._loss = 0.0
         if self.overlap:
             self._worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _check_envs(self):
+        if self.envs.closed:
+            raise ValueError(
+                "The environments that `Collect` steps were closed: make new "
+                "ones, and stay inside the `with` block that closes them."
+            )
+        for other in self.model.fit_callbacks:
+            used = getattr(getattr(other, "envs", None), "unwrapped", None)
+            if other is not self and used is self.envs.unwrapped:
+                raise ValueError(
+                    f"`{type(other).__name__}` steps the environments that "
+                    "`Collect` is in the middle of: make others for it."
+                )
 
     def _check_spaces(self):
         envs, network = self.envs, self.model.policy

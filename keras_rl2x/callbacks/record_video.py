@@ -95,9 +95,6 @@ class RecordVideo(keras.callbacks.Callback):
             image = image.resize((self.width, height))
         return image.quantize(64)
 
-    def on_train_end(self, logs=None):
-        self.envs.close()
-
 
 def _animate(frames, fps):
     """A list of images as the bytes of one GIF."""

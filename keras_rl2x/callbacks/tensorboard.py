@@ -20,6 +20,8 @@ class TensorBoard(keras.callbacks.Callback):
             configurations hold.
     """
 
+    reads = ("return", "val_return")
+
     def __init__(self, directory, settings=None):
         super().__init__()
         self.directory = str(directory)

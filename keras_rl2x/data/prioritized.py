@@ -37,6 +37,8 @@ class PrioritizedReplay(Replay):
        section 3.4; stratified draws as in appendix B.2.1
     """
 
+    _bytes_per_cell = Replay._bytes_per_cell + 4
+
     def __init__(
         self,
         envs,
@@ -48,26 +50,30 @@ class PrioritizedReplay(Replay):
         epsilon=1e-6,
         seed=0,
     ):
+        if epsilon <= 0:
+            raise ValueError(
+                "`epsilon` must be positive: a transition of priority 0 would "
+                f"never be drawn again. Received: {epsilon=}"
+            )
         self.alpha = float(alpha)
         self.beta = beta
         self.epsilon = float(epsilon)
-        rows = -(-int(capacity) // envs.num_envs) + 1
-        cells = rows * envs.num_envs
-        self._width = math.isqrt(cells - 1) + 1
-        blocks = -(-cells // self._width)
-        with tf.device("cpu"):
-            self._priority = tf.Variable(
-                tf.zeros([blocks * self._width]), trainable=False
-            )
-            self._block_sum = tf.Variable(tf.zeros([blocks]), trainable=False)
-            self._highest = tf.Variable(1.0, trainable=False)
         super().__init__(envs, capacity, gamma, n_step, seed)
 
-    @property
-    def nbytes(self):
-        return super().nbytes + 4 * int(
-            self._priority.shape[0] + self._block_sum.shape[0]
+    def _make_variables(self):
+        super()._make_variables()
+        cells = self.stream.cells
+        self._width = math.isqrt(cells - 1) + 1
+        blocks = -(-cells // self._width)
+        self._priority = tf.Variable(
+            tf.zeros([blocks * self._width]), trainable=False
         )
+        # In float32, a point between the sums of a million priorities could
+        # not be told from its neighbours.
+        self._block_sum = tf.Variable(
+            tf.zeros([blocks], tf.float64), trainable=False
+        )
+        self._highest = tf.Variable(1.0, trainable=False)
 
     def _append(self, rows, next_obs):
         cells, alive = super()._append(rows, next_obs)
@@ -90,13 +96,13 @@ class PrioritizedReplay(Replay):
     def _set_priority(self, cells, priority):
         self._priority.scatter_update(tf.IndexedSlices(priority, cells))
         blocks, _ = tf.unique(cells // self._width)
-        inside = tf.gather(self._by_block(), blocks)
-        self._block_sum.scatter_update(
-            tf.IndexedSlices(tf.reduce_sum(inside, axis=1), blocks)
-        )
+        sums = tf.reduce_sum(self._inside(blocks), axis=1)
+        self._block_sum.scatter_update(tf.IndexedSlices(sums, blocks))
 
-    def _by_block(self):
-        return tf.reshape(self._priority, [-1, self._width])
+    def _inside(self, blocks):
+        """The priorities in these blocks: tensor `[len(blocks), width]`."""
+        by_block = tf.reshape(self._priority, [-1, self._width])
+        return tf.cast(tf.gather(by_block, blocks), tf.float64)
 
     def set_block(self, block):
         """Keeps drawing one batch at a time.
@@ -110,16 +116,20 @@ class PrioritizedReplay(Replay):
         noise = tf.random.stateless_uniform(
             [batches, batch_size],
             seed=[self.seed, draws],
+            dtype=tf.float64,
         )
         # In each batch, one draw from each of equal parts of the total.
-        part = (tf.range(batch_size, dtype=tf.float32) + noise) / batch_size
+        part = (tf.range(batch_size, dtype=tf.float64) + noise) / batch_size
         point = tf.reshape(part, [-1]) * ends[-1]
         block = _search(ends, point)
-        inside = tf.gather(self._by_block(), block)  # [B, width]
-        before = tf.gather(ends - self._block_sum, block)
-        inner = _search(tf.cumsum(inside, axis=1), point - before)
+        before = tf.gather(tf.concat([[0.0], ends[:-1]], 0), block)
+        inner = _search(
+            tf.cumsum(self._inside(block), axis=1), point - before
+        )
         cells = block * self._width + inner
-        chance = tf.gather(self._priority, cells) / ends[-1]
+        chance = tf.gather(self._priority, cells) / tf.cast(
+            ends[-1], tf.float32
+        )
         beta = self.beta
         if isinstance(beta, keras.optimizers.schedules.LearningRateSchedule):
             beta = beta(draws - 1)
@@ -145,10 +155,10 @@ def _search(ends, point):
     """Index of the first of the cumulative sums that exceeds `point`.
 
     Rounding may put a point on or beyond the last sum: it is pulled below, so
-    that an entry of sum 0 is never found.
+    that an entry of priority 0 is never found.
     """
-    last = ends[..., -1] * (1 - 1e-6)
-    point = tf.minimum(point, last)
+    below = tf.math.nextafter(ends[..., -1], tf.zeros((), ends.dtype))
+    point = tf.minimum(point, below)
     if len(ends.shape) == 1:
         return tf.searchsorted(ends, point, side="right")
     return tf.squeeze(

@@ -44,6 +44,9 @@ class Replay:
     ```
     """
 
+    # Beside the stream: of `_queue` and `_live`.
+    _bytes_per_cell = 4 + 8
+
     def __init__(self, envs, capacity, gamma, n_step=1, seed=0):
         if not 0 <= gamma <= 1:
             raise ValueError(f"`gamma` must be in [0, 1]. Received: {gamma=}")
@@ -59,16 +62,11 @@ class Replay:
         self.gamma = float(gamma)
         self.n_step = int(n_step)
         self.seed = int(seed)
-        self.stream = Stream(envs, -(-int(capacity) // envs.num_envs))
-        # The live cells, oldest first, in a ring of their own: so a uniform
-        # draw is one random integer and one gather.
+        self.stream = Stream(
+            envs, -(-int(capacity) // envs.num_envs), self._bytes_per_cell
+        )
         with tf.device("cpu"):
-            self._queue = _variable(tf.zeros([self.stream.cells], tf.int32))
-            self._live = _variable(tf.zeros([self.stream.cells], tf.int64))
-            self._first = _variable(0)
-            self._size = _variable(0)
-            self._draws = _variable(0)
-            self._block = _variable(1)
+            self._make_variables()
         self._write = tf.function(
             self._append, input_signature=self.stream.signature()
         )
@@ -77,9 +75,23 @@ class Replay:
             f"{envs.num_envs} environments, {self.nbytes / 1e6:,.1f} MB"
         )
 
+    def _make_variables(self):
+        cells = self.stream.cells
+        # The live cells, oldest first, in a ring of their own: so a uniform
+        # draw is one random integer and one gather.
+        self._queue = _variable(tf.zeros([cells], tf.int32))
+        self._live = _variable(tf.zeros([cells], tf.int64))
+        self._first = _variable(0)
+        self._size = _variable(0)
+        self._draws = _variable(0)
+        self._block = _variable(1)
+
     @property
     def nbytes(self):
-        return self.stream.nbytes + self.stream.cells * (4 + 8)
+        return self.stream.nbytes + sum(
+            variable.dtype.size * variable.shape.num_elements()
+            for variable in self._variables().values()
+        )
 
     @property
     def capacity(self):
@@ -153,15 +165,18 @@ class Replay:
         """
 
         def draw(_):
-            tf.debugging.assert_positive(
+            filled = tf.debugging.assert_positive(
                 self._size,
                 "The replay is empty: fill it with the `Collect` callback "
-                "(its `warmup`), or with `replay.write`, before drawing.",
+                "(its `warmup`), or with `replay.write`, before drawing",
             )
-            batches = tf.cast(self._block, tf.int32)
+            # Else a draw from nothing would be what fails, less clearly.
+            with tf.control_dependencies([filled]):
+                batches = tf.cast(self._block, tf.int32)
+                drawn = self.draw(batches, batch_size)
             return tf.nest.map_structure(
                 lambda x: tf.reshape(x, [batches, batch_size, *x.shape[1:]]),
-                self.draw(batches, batch_size),
+                drawn,
             )
 
         dataset = tf.data.Dataset.counter().map(draw).unbatch()

@@ -27,7 +27,9 @@ def write(state, path):
     try:
         files = {}
         values = _write_arrays(state, aside, "", files)
-        text = json.dumps({"files": files, "values": values})
+        index = {"files": files, "values": values}
+        index["checksum"] = _index_checksum(index)
+        text = json.dumps(index)
         with open(os.path.join(aside, _INDEX), "w") as file:
             file.write(text)
             _flush(file)
@@ -42,23 +44,44 @@ def write(state, path):
 def read(path):
     """Reads what `write` has written.
 
+    Args:
+        path: String, the folder.
+
+    Returns:
+        The state: a nested dict.
+
     Raises:
         OSError: If files are missing.
         ValueError: If they are not what was written.
     """
     with open(os.path.join(path, _INDEX)) as file:
         index = json.load(file)
-    arrays = {}
-    for name, checksum in index["files"].items():
-        array = np.load(os.path.join(path, name), allow_pickle=False)
-        if _checksum(array) != checksum:
-            raise ValueError(f"the file {name} is damaged")
-        arrays[name] = array
+    if not isinstance(index, dict) or (
+        index.pop("checksum", None) != _index_checksum(index)
+    ):
+        raise ValueError(f"the file {_INDEX} is damaged")
+    arrays = {
+        name: _read_array(path, name, checksum)
+        for name, checksum in index["files"].items()
+    }
     return _put_arrays(index["values"], arrays)
 
 
+def _read_array(folder, name, checksum):
+    try:
+        array = np.load(os.path.join(folder, name), allow_pickle=False)
+        intact = _checksum(array) == checksum
+    except OSError:
+        raise
+    except Exception as error:  # NumPy raises many kinds for a damaged file.
+        raise ValueError(f"the file {name} is damaged: {error}") from error
+    if not intact:
+        raise ValueError(f"the file {name} is damaged")
+    return array
+
+
 def _write_arrays(tree, folder, prefix, files):
-    """Writes the arrays of a tree; returns it with file names in their place."""
+    """Writes a tree's arrays; returns it with file names in their place."""
     if isinstance(tree, dict):
         return {
             key: _write_arrays(value, folder, f"{prefix}{key}.", files)
@@ -66,7 +89,9 @@ def _write_arrays(tree, folder, prefix, files):
         }
     if not isinstance(tree, (np.ndarray, np.generic)):
         return tree
-    name = f"{prefix}npy"
+    # The number keeps apart what has the same name: {"a.b": ...} and
+    # {"a": {"b": ...}}.
+    name = f"{len(files):04d}.{prefix}npy".replace("/", "_")
     array = np.asarray(tree)
     with open(os.path.join(folder, name), "wb") as file:
         np.save(file, array, allow_pickle=False)
@@ -84,7 +109,13 @@ def _put_arrays(tree, arrays):
 
 
 def _checksum(array):
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("u1"))
+    values = np.ascontiguousarray(array).reshape(-1).view("u1")
+    kind = f"{array.dtype.str} {array.shape}"
+    return zlib.crc32(values, zlib.crc32(kind.encode()))
+
+
+def _index_checksum(index):
+    return zlib.crc32(json.dumps(index).encode())
 
 
 def _flush(file):

@@ -25,12 +25,14 @@ class Stream:
     Args:
         envs: A `gymnasium.vector.VectorEnv`; only its spaces are used.
         rows: Integer, how many rows to keep, the head not counted.
+        extra_bytes: Integer, what its owner keeps beside each cell, when the
+            machine's memory is considered. Defaults to 0.
 
     Raises:
         MemoryError: If the rows would not fit into this machine's memory.
     """
 
-    def __init__(self, envs, rows):
+    def __init__(self, envs, rows, extra_bytes=0):
         self.num_envs = int(envs.num_envs)
         self.rows = int(rows) + 1
         self.cells = self.rows * self.num_envs
@@ -44,7 +46,7 @@ class Stream:
         }
         leaves, self._tree = optree.tree_flatten(fields)
         self.nbytes = self.cells * sum(map(_nbytes, leaves))
-        self._check_memory()
+        self._check_memory(self.nbytes + self.cells * extra_bytes)
         with tf.device("cpu"):
             self._leaves = [
                 tf.Variable(
@@ -56,16 +58,16 @@ class Stream:
             self.cursor = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.fields = optree.tree_unflatten(self._tree, self._leaves)
 
-    def _check_memory(self):
+    def _check_memory(self, nbytes):
         if not hasattr(os, "sysconf"):  # Windows cannot tell.
             return
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if self.nbytes > machine:
+        if nbytes > machine:
             raise MemoryError(
                 f"{self.rows - 1:,} rows x {self.num_envs} environments need "
-                f"{self.nbytes / 1e9:.1f} GB, and this machine has "
+                f"{nbytes / 1e9:.1f} GB, and this machine has "
                 f"{machine / 1e9:.1f} GB of memory: lower `capacity` to at "
-                f"most {int(0.8 * machine / self.nbytes * self.cells):,} "
+                f"most {int(0.8 * machine / nbytes * self.cells):,} "
                 "transitions."
             )
 
@@ -193,15 +195,31 @@ class Stream:
         return {"cursor": cursor, "cells": self.cells, **leaves}
 
     def set_state(self, state):
-        """Restores what `get_state` returned, from a stream of this size."""
+        """Restores what `get_state` returned.
+
+        Args:
+            state: What `get_state` of a stream like this one returned.
+
+        Raises:
+            ValueError: If that stream was of another size, or held other
+                observations or actions.
+        """
         if state["cells"] != self.cells:
             raise ValueError(
                 "The saved stream is of another size: restore it with the "
                 f"`capacity` and `num_envs` that it had. Received: "
                 f"{state['cells']} cells, for a stream of {self.cells}"
             )
-        for i, variable in enumerate(self._leaves):
-            values = state[f"leaf_{i}"]
+        leaves = [state.get(f"leaf_{i}") for i in range(len(self._leaves))]
+        for values, variable in zip(leaves, self._leaves):
+            if values is None or values.shape[1:] != variable.shape[1:]:
+                raise ValueError(
+                    "The saved stream holds other observations or actions: "
+                    "restore it for the environments that it was made for. "
+                    f"Received: {[np.shape(values) for values in leaves]}, for "
+                    f"{[tuple(variable.shape) for variable in self._leaves]}"
+                )
+        for values, variable in zip(leaves, self._leaves):
             variable[: len(values)].assign(values)
         self.cursor.assign(state["cursor"])
 

@@ -47,7 +47,10 @@ class Chain(gymnasium.Env):
 
 
 class Identity(gymnasium.Env):
-    """The action to take is shown: 1 point for each of `limit` right steps."""
+    """The action to take is shown, one of `categories`.
+
+    It pays 1 in each of `limit` steps; any other action pays nothing.
+    """
 
     def __init__(self, categories=4, limit=10):
         self.limit = limit
@@ -73,7 +76,8 @@ class Memory(gymnasium.Env):
     """A cue is shown once, in the first step; the last action must repeat it.
 
     The observation is the cue (0, or its number from 1 on) and the time that
-    is left. Without memory the best is a return of `1 / cues`; with memory, 1.
+    is left: the last action is the one after `delay` others. Without memory
+    the best is a mean return of `1 / cues`; with memory, 1.
     """
 
     def __init__(self, cues=2, delay=3):

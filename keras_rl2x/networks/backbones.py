@@ -64,16 +64,18 @@ def inputs(observation_space):
     network = keras.Model(entries, keras.layers.Dense(64, "relu")(x))
     ```
     """
-    return _inputs(spaces.spec(observation_space), "observation")
+    return _inputs(spaces.spec(observation_space), ())
 
 
-def _inputs(tree, name):
+def _inputs(tree, path):
     if isinstance(tree, dict):
-        pairs = {k: _inputs(leaf, f"{name}_{k}") for k, leaf in tree.items()}
+        pairs = {k: _inputs(leaf, (*path, k)) for k, leaf in tree.items()}
         return tuple({k: p[i] for k, p in pairs.items()} for i in (0, 1))
     if isinstance(tree, tuple):
-        pairs = [_inputs(leaf, f"{name}_{k}") for k, leaf in enumerate(tree)]
+        pairs = [_inputs(leaf, (*path, k)) for k, leaf in enumerate(tree)]
         return tuple(tuple(p[i] for p in pairs) for i in (0, 1))
+    # Keras wants an input to be named as its key in a dict, and no slash.
+    name = ".".join(map(str, path)).replace("/", ".") or "observation"
     entry = keras.Input(tree.shape, dtype=tree.dtype, name=name)
     if not tree.num_classes:
         return entry, entry
@@ -108,7 +110,7 @@ def mlp(
     initializers = _seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
         x = keras.layers.Dense(
-            width,
+            int(width),
             activation,
             kernel_initializer=next(initializers),
             name=f"hidden_{i}",
@@ -157,7 +159,7 @@ def nature_cnn(observation_space, units=512, seed=None):
         )(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(
-        units, "relu", kernel_initializer=next(initializers)
+        int(units), "relu", kernel_initializer=next(initializers)
     )(x)
     return keras.Model(entry, x, name="nature_cnn")
 
@@ -167,7 +169,11 @@ def _seeded(kernel_initializer, seed):
     first = keras.initializers.get(kernel_initializer)
     rng = np.random.default_rng(seed)
     while True:
+        if not isinstance(first, keras.initializers.Initializer):
+            yield first  # A function: it has no seed to set.
+            continue
         config = first.get_config()
-        if "seed" in config:
+        # Without a seed, Keras's own follows `keras.utils.set_random_seed`.
+        if seed is not None and "seed" in config:
             config["seed"] = int(rng.integers(2**31))
         yield type(first).from_config(config)

@@ -7,9 +7,9 @@ def as_functional(network):
     """A functional model that computes what `network` computes.
 
     Args:
-        network: A `keras.Model`. Functional models and built `Sequential`s
-            serve as they are; a subclass of `keras.Model` must have been
-            built, by `network.build(input_shape)` or by calling it once.
+        network: A `keras.Model`. A functional model serves as it is; a
+            `Sequential` or a subclass of `keras.Model` must have been built,
+            by `network.build(input_shape)` or by calling it once.
 
     Returns:
         A functional `keras.Model` that shares the weights of `network`.
@@ -24,8 +24,18 @@ def as_functional(network):
             "`rl.networks.mlp(observation_space, units=(64, 64))`. Received: "
             f"network={network!r} of type {type(network)}"
         )
-    if getattr(network, "inputs", None):
+    entries = getattr(network, "inputs", None)
+    if not entries:
+        inputs = _inputs(_input_shapes(network))
+    elif isinstance(network, keras.Sequential):
+        inputs = _input(entries[0].shape, entries[0].dtype)
+    else:
         return network
+    return keras.Model(inputs, network(inputs), name=f"{network.name}_graph")
+
+
+def _input_shapes(network):
+    """What a subclass of `keras.Model` was built with."""
     config = network.get_build_config() if network.built else None
     if not config:
         raise ValueError(
@@ -34,10 +44,19 @@ def as_functional(network):
             "a batch of observations, before you hand it to the agent. "
             f"Received: network={network!r}"
         )
-    shape = config.get("input_shape") or config["shapes_dict"]
-    # A shape is a tuple of sizes, anything else a structure of shapes.
-    if isinstance(shape, dict):
-        entries = {k: keras.Input(batch_shape=s) for k, s in shape.items()}
-    else:
-        entries = keras.Input(batch_shape=tuple(shape))
-    return keras.Model(entries, network(entries), name=f"{network.name}_graph")
+    return config.get("input_shape") or config["shapes_dict"]
+
+
+def _inputs(shapes, name=None):
+    """`keras.Input`s nested as the shapes are."""
+    if isinstance(shapes, dict):
+        return {key: _inputs(shape, key) for key, shape in shapes.items()}
+    # A shape is a sequence of sizes; anything else, a sequence of shapes.
+    if any(isinstance(entry, (tuple, list, dict)) for entry in shapes):
+        return tuple(map(_inputs, shapes))
+    return _input(shapes, name=name)
+
+
+def _input(shape, dtype=None, name=None):
+    # The batch that the network was built with may have had any size.
+    return keras.Input(shape[1:], dtype=dtype, name=name)

@@ -50,10 +50,11 @@ def action_values(backbone, num_actions, head="q_values", seed=None):
                 f"output shape {tuple(features.shape)}"
             )
         return backbone
-    seeds = keras.random.SeedGenerator(seed)
-    q = _linear(num_actions, "q_values", seeds)(features)
+    q = _linear(num_actions, "q_values", seed)(features)
     if head == "dueling":
-        value = _linear(1, "value", seeds)(features)
+        # With the seed of the advantages it would begin as a copy of them.
+        value_seed = None if seed is None else seed + 1
+        value = _linear(1, "value", value_seed)(features)
         q = keras.layers.Add(name="dueling")(
             [value, Centre(name="advantage")(q)]
         )
@@ -75,7 +76,8 @@ def _vector(backbone):
     return features
 
 
-def _linear(units, name, seeds):
-    """A linear layer whose initial weights come from `seeds`."""
-    initializer = keras.initializers.GlorotUniform(seed=int(seeds.next()[0]))
-    return keras.layers.Dense(units, kernel_initializer=initializer, name=name)
+def _linear(units, name, seed):
+    initializer = keras.initializers.GlorotUniform(seed)
+    return keras.layers.Dense(
+        int(units), kernel_initializer=initializer, name=name
+    )

@@ -15,31 +15,34 @@ class Target(keras.layers.Layer):
     """
 
     def __init__(self, network, **kwargs):
-        super().__init__(trainable=False, **kwargs)
-        # A bound method is not tracked as a sublayer would be: the network's
-        # own weights stay the agent's, once.
-        self._compute = network.stateless_call
-        self._num_trainable = len(network.trainable_variables)
+        # It must not cast what the network would not: neither weights nor
+        # observations.
+        super().__init__(trainable=False, autocast=False, **kwargs)
         self.copies = []
-        for source in _variables(network):
+        for source in network.variables:
             copy = self.add_weight(
                 shape=source.shape,
                 dtype=source.dtype,
                 name=source.name,
                 initializer="zeros",
                 trainable=False,
+                autocast=False,
             )
             copy.assign(source)
             self.copies.append(copy)
+
+        # Keras does not look into a function for sublayers: the network's
+        # own weights stay the agent's, once.
+        def compute(obs):
+            values = [copy.value for copy in self.copies]
+            with keras.StatelessScope(zip(network.variables, values)):
+                return network(obs, training=False)
+
+        self._compute = compute
         self.built = True
 
     def call(self, obs):
-        values = [copy.value for copy in self.copies]
-        cut = self._num_trainable
-        outputs, _ = self._compute(
-            values[:cut], values[cut:], obs, training=False
-        )
-        return outputs
+        return self._compute(obs)
 
 
 def track(target, source, tau):
@@ -53,13 +56,9 @@ def track(target, source, tau):
     Reference:
      - [Lillicrap et al., 2016](https://arxiv.org/abs/1509.02971), algorithm 1
     """
-    for copy, variable in zip(target.copies, _variables(source)):
+    for copy, variable in zip(target.copies, source.variables):
         fractional = keras.backend.is_float_dtype(variable.dtype)
         if tau == 1 or not fractional:
             copy.assign(variable)
         else:
             copy.assign_add(tau * (variable - copy))
-
-
-def _variables(network):
-    return network.trainable_variables + network.non_trainable_variables

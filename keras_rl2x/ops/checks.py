@@ -1,4 +1,4 @@
-"""Static rank checks: a `[B]` against a `[B, 1]` is an error, not a `[B, B]`."""
+"""Static rank checks: `[B]` against `[B, 1]` is an error, not a `[B, B]`."""
 
 
 def assert_rank(rank, **tensors):

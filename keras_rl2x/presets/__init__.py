@@ -15,7 +15,7 @@ _ALGORITHMS = {"dqn": dqn}
 
 
 def names():
-    """Dict from each algorithm to the list of environments it has presets of."""
+    """Dict from each algorithm to the environments that it has presets of."""
     return {name: sorted(m.ENVS) for name, m in _ALGORITHMS.items()}
 
 
@@ -66,8 +66,7 @@ def override(settings, values):
                 f"There is no setting of this name{nearest(dotted, known)}. "
                 f"Received: {dotted!r}; there are {known}"
             )
-        _check_type(dotted, place[last], value)
-        place[last] = value
+        place[last] = _like(dotted, place[last], value)
 
 
 def nearest(name, known):
@@ -76,22 +75,35 @@ def nearest(name, known):
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def _check_type(name, old, new):
-    number = (int, float)
-    alike = (
-        old is None
-        or new is None
-        or isinstance(new, type(old))
-        or (
-            isinstance(old, (*number, dict))
-            and isinstance(new, (*number, dict))
-        )
-        or (isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)))
+def _like(name, old, new):
+    """The new value of a setting; refused if it is of another type."""
+    if _fits(name, old, new):
+        return int(new) if type(old) is int else new
+    raise ValueError(
+        f"The setting '{name}' must be like {old!r}. Received: {new!r}"
     )
-    if not alike or isinstance(old, bool) != isinstance(new, bool):
-        raise ValueError(
-            f"The setting '{name}' must be like {old!r}. Received: {new!r}"
-        )
+
+
+def _fits(name, old, new):
+    number = isinstance(new, (int, float)) and not isinstance(new, bool)
+    if old is None:
+        return True
+    if isinstance(old, bool):
+        return isinstance(new, bool)
+    if isinstance(old, int):
+        return number and float(new).is_integer()
+    if isinstance(old, str):
+        return new is None or isinstance(new, str)
+    if isinstance(old, (list, tuple)):
+        return isinstance(new, (list, tuple))
+    if _is_schedule(old) or name.endswith("learning_rate"):
+        return number or _is_schedule(new)
+    # What is left is a group of settings, which cannot be set as a whole.
+    return isinstance(old, float) and (number or new is None)
+
+
+def _is_schedule(value):
+    return isinstance(value, dict) and set(value) == {"from", "to", "over"}
 
 
 def _dotted(settings, prefix=""):

@@ -1,0 +1,86 @@
+"""Stable-Baselines3's side of `throughput.py`: one job, in this process.
+
+Takes the job as JSON, and prints what it measured as one line of JSON. Needs
+neither keras_rl2x nor TensorFlow.
+"""
+
+import json
+import sys
+import time
+
+import machine
+
+try:
+    import stable_baselines3
+    import torch
+except ImportError as error:
+    sys.exit(
+        f"{error}: name an interpreter that has Stable-Baselines3 with "
+        '--peer-python, or run: pip install "keras-rl2x[benchmarks]"'
+    )
+
+ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
+
+
+def main():
+    job = json.loads(sys.argv[1])
+    if job["sb3"]["threads"]:
+        torch.set_num_threads(job["sb3"]["threads"])
+    model = MODELS[job["algorithm"]](job)
+    stamps = [(time.time(), 0, 0)]
+    model.learn(job["warmup"] + job["warm_env_steps"])
+    stamps.append(_stamp(model))
+    model.learn(job["env_steps"], reset_num_timesteps=False)
+    stamps.append(_stamp(model))
+    (ready, _, _), (warm, *before), (end, *after) = stamps
+    env_steps, updates = (b - a for a, b in zip(before, after))
+    result = {
+        "startup_s": ready - job["started"],
+        "compile_s": warm - ready,
+        "env_steps_per_s": env_steps / (end - warm),
+        "updates_per_s": updates / (end - warm),
+        "peak_mb": machine.peak_mb(),
+        "threads": torch.get_num_threads(),
+        "device": model.device.type,
+        "versions": machine.versions(
+            "stable_baselines3", "torch", "gymnasium", "numpy"
+        ),
+    }
+    print(json.dumps(result))
+
+
+def _stamp(model):
+    return time.time(), model.num_timesteps, model._n_updates
+
+
+def _dqn(job):
+    train_freq = job["sb3"]["train_freq"]
+    ratio = job["env_steps_per_update"]
+    return stable_baselines3.DQN(
+        "MlpPolicy",
+        job["env"],
+        learning_rate=job["learning_rate"],
+        buffer_size=job["capacity"],
+        learning_starts=job["warmup"],
+        batch_size=job["batch_size"],
+        gamma=job["gamma"],
+        train_freq=train_freq,
+        gradient_steps=train_freq // ratio,
+        # Counted in environment steps there.
+        target_update_interval=job["updates_per_target_update"] * ratio,
+        exploration_initial_eps=job["epsilon"],
+        exploration_final_eps=job["epsilon"],
+        max_grad_norm=job["clip_norm"],
+        policy_kwargs={
+            "net_arch": list(job["units"]),
+            "activation_fn": ACTIVATIONS[job["activation"]],
+        },
+        seed=job["seed"],
+    )
+
+
+MODELS = {"dqn": _dqn}
+
+
+if __name__ == "__main__":
+    main()

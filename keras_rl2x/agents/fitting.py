@@ -1,0 +1,90 @@
+"""What `Agent.fit` does that `keras.Model.fit` does not."""
+
+import itertools
+
+import keras
+import tensorflow as tf
+
+
+def check_order(callbacks):
+    """Refuses callbacks that would not do in this order what they are for.
+
+    Args:
+        callbacks: List of `keras.callbacks.Callback`s. Attributes that count:
+            `writes` and `reads`, tuples of names in the logs; `stands_behind`
+            and `stands_before`, tuples of classes.
+
+    Raises:
+        ValueError: Says which of them to put before which.
+    """
+    for first, second in itertools.combinations(callbacks, 2):
+        reason = _misplaced(first, second)
+        if reason:
+            first, second = type(first).__name__, type(second).__name__
+            raise ValueError(
+                f"`{first}` stands before `{second}`, {reason}: in the list of "
+                f"callbacks, put `{second}` before `{first}`."
+            )
+
+
+def _misplaced(first, second):
+    """Why two callbacks must not stand in this order, or `None`."""
+    missing = _reads(first) & set(getattr(second, "writes", ()))
+    if missing:
+        return f"which writes the {sorted(missing)} that it reads"
+    if isinstance(second, getattr(first, "stands_behind", ())):
+        return "whose state it saves as it is after the epoch"
+    if isinstance(first, getattr(second, "stands_before", ())):
+        return "which would save the averaged weights in place of the trained"
+    return None
+
+
+def _reads(callback):
+    """The names that a callback reads from the logs at an epoch's end."""
+    if isinstance(
+        callback, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+    ):
+        return {"return", "val_return"}
+    return {getattr(callback, "monitor", None), *getattr(callback, "reads", ())}
+
+
+def make_loop(agent):
+    """A `train_function`: `steps_per_execution` updates, one after the other.
+
+    Keras's own loop draws the next batch while an update runs, which then may
+    or may not see the priorities that this update sets.
+
+    Args:
+        agent: A compiled `Agent`.
+
+    Returns:
+        Function from an iterator over batches to the logs of the last update.
+    """
+    step = tf.function(
+        agent.train_step, autograph=False, jit_compile=agent.jit_compile
+    )
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def execute(iterator):
+        def update(i, logs):
+            batch = iterator.get_next_as_optional()
+            return i + 1, tf.cond(
+                batch.has_value(),
+                lambda: step(batch.get_value()),
+                lambda: logs,
+            )
+
+        return tf.while_loop(
+            lambda i, _: i < agent.steps_per_execution,
+            update,
+            (1, step(iterator.get_next())),
+            parallel_iterations=1,
+        )[1]
+
+    def train(iterator):
+        try:
+            return execute(iterator)
+        except tf.errors.OutOfRangeError:
+            raise StopIteration from None
+
+    return train

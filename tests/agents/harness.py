@@ -1,0 +1,281 @@
+"""What every agent must do: the tests that all of their test files share.
+
+A new agent's test file calls `check_agent(make_agent, ...)`, and adds what is
+its own: its equation, its heads, its messages.
+
+`make_agent(envs)` builds the agent for vector environments, from fixed seeds:
+two calls give the same weights. `env` is as in `rl.envs.make`, and
+`make_data(envs)` makes what the agent learns from.
+
+Run as a script, this file is the fresh process that a saved agent is loaded
+in.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import func_graph
+
+import keras_rl2x as rl
+from keras_rl2x import spaces
+from keras_rl2x.acting import Driver
+from keras_rl2x.acting import Policy
+from keras_rl2x.envs import toy
+
+BATCH_SIZE = 16
+NUM_BATCHES = 6
+
+
+def make_replay(envs):
+    return rl.data.Replay(envs, capacity=300, gamma=0.9)
+
+
+def check_agent(make_agent, folder, env=toy.Identity, make_data=make_replay):
+    """Runs the whole harness; `folder` is an empty one to write in."""
+    check_config(make_agent, env)
+    check_actions(make_agent, env)
+    check_loss_falls(make_agent, env, make_data)
+    check_eager(make_agent, env, make_data)
+    check_fit(make_agent, env, make_data)
+    save(make_agent, folder, env, make_data)
+    resume_in_fresh_process([folder])
+    check_resumed(folder)
+
+
+def make_envs(env):
+    return rl.envs.make(env, num_envs=3, seed=0)
+
+
+def compiled(make_agent, envs, **kwargs):
+    agent = make_agent(envs)
+    agent.compile(keras.optimizers.Adam(1e-2), **kwargs)
+    return agent
+
+
+def target_updates(agent, every=2):
+    return [rl.callbacks.TargetUpdate(every)] if agent.targets else []
+
+
+def random_obs(envs, size=32):
+    """A batch of observations, as networks take them."""
+    space = envs.single_observation_space
+    space.seed(0)
+    spec = spaces.spec(space)
+    return keras.tree.map_structure_up_to(
+        spec,
+        lambda leaf, *values: np.stack(values).astype(leaf.dtype),
+        spec,
+        *(space.sample() for _ in range(size)),
+    )
+
+
+def fixed_batches(envs, data, num_batches=NUM_BATCHES):
+    """A finite dataset: the same batches each time, drawn from random play."""
+    driver = Driver(envs)
+    data.begin(driver.reset(seed=0))
+    envs.action_space.seed(0)
+
+    def act(obs):
+        actions = envs.action_space.sample()
+        return spaces.to_agent(driver._action_spec, actions)
+
+    chunk = driver.run(50, act)
+    data.write(chunk.rows, chunk.next_obs)
+    batches = list(data.dataset(BATCH_SIZE).take(num_batches))
+    return tf.data.Dataset.from_tensor_slices(
+        keras.tree.map_structure(lambda *x: tf.stack(x), *batches)
+    )
+
+
+def train_on(agent, batches):
+    """One update for each of the fixed batches."""
+    return agent.fit(batches, callbacks=target_updates(agent), verbose=0)
+
+
+def assert_same(left, right, tolerance=0.0):
+    """Asserts that two results of `get_state` are the same, bit for bit."""
+    assert left.keys() == right.keys()
+    for key, value in left.items():
+        if tolerance:
+            np.testing.assert_allclose(value, right[key], atol=tolerance)
+        else:
+            np.testing.assert_array_equal(value, right[key])
+
+
+def check_config(make_agent, env):
+    """`get_config` and `from_config` are each other's inverse."""
+    envs = make_envs(env)
+    agent = make_agent(envs)
+    config = json.loads(json.dumps(agent.get_config()))
+    copy = type(agent).from_config(config)
+    assert json.loads(json.dumps(copy.get_config())) == config
+    copy.set_weights(agent.get_weights())
+    obs = random_obs(envs)
+    np.testing.assert_array_equal(agent.predict(obs, verbose=0), copy(obs))
+
+
+def check_actions(make_agent, env):
+    """Every way to act gives the same greedy actions of the environment."""
+    envs = make_envs(env)
+    agent = make_agent(envs)
+    obs = random_obs(envs)
+    actions = np.array(agent(obs))
+    space = envs.single_action_space
+    assert actions.shape == (32, *space.shape)
+    assert np.can_cast(actions.dtype, space.dtype, "same_kind")
+    assert all(space.contains(action.astype(space.dtype)) for action in actions)
+    np.testing.assert_array_equal(agent.predict(obs, verbose=0), actions)
+    np.testing.assert_array_equal(agent.act(obs, explore=False), actions)
+    for where in ("host", "graph"):
+        policy = Policy(agent, 32, where)
+        policy.snapshot()
+        acted = spaces.to_env(agent.action_spec, policy.greedy(obs))
+        np.testing.assert_array_equal(acted, actions)
+        assert policy.where == where
+
+
+def check_loss_falls(make_agent, env, make_data):
+    """Learning from one batch, over and over, lowers its loss."""
+    envs = make_envs(env)
+    agent = compiled(make_agent, envs)
+    batch = fixed_batches(envs, make_data(envs), 1).repeat()
+    history = agent.fit(
+        batch,
+        steps_per_epoch=20,
+        epochs=3,
+        callbacks=target_updates(agent, every=10**6),
+        verbose=0,
+    ).history
+    assert set(history) == set(agent.metric_names)
+    first, *_, last = history["loss"]
+    assert last < first - 0.1 * abs(first), history["loss"]
+
+
+def check_eager(make_agent, env, make_data):
+    """Eager updates do what compiled ones do."""
+    envs = make_envs(env)
+    batches = fixed_batches(envs, make_data(envs))
+    graph = compiled(make_agent, envs)
+    eager = compiled(make_agent, envs, run_eagerly=True)
+    assert_same(graph.get_state(), eager.get_state())
+    train_on(graph, batches)
+    train_on(eager, batches)
+    assert_same(graph.get_state(), eager.get_state(), tolerance=1e-5)
+
+
+def check_fit(make_agent, env, make_data):
+    """Living and learning is exact, and traced once."""
+    one = fit(make_agent, env, make_data, steps_per_execution=1)
+    four = fit(make_agent, env, make_data, steps_per_execution=4)
+    assert_same(one, four)
+    overlapped = fit(make_agent, env, make_data, overlap=True)
+    again = fit(make_agent, env, make_data, overlap=True)
+    assert_same(overlapped, again)
+
+
+def fit(
+    make_agent, env, make_data=make_replay, steps_per_execution=4, **collect
+):
+    """The state of an agent that was trained for three short epochs."""
+    with make_envs(env) as envs:
+        agent = compiled(
+            make_agent, envs, steps_per_execution=steps_per_execution
+        )
+        data = make_data(envs)
+        callbacks = [
+            rl.callbacks.Collect(envs, data, warmup=30, chunk=4, **collect),
+            *target_updates(agent, every=3),
+            CountTraces(),
+        ]
+        if hasattr(data, "update"):
+            callbacks.append(rl.callbacks.UpdatePriorities(data))
+        history = agent.fit(
+            data.dataset(BATCH_SIZE),
+            steps_per_epoch=12,
+            epochs=3,
+            callbacks=callbacks,
+            verbose=0,
+        ).history
+    assert set(agent.metric_names) < set(history)
+    return agent.get_state()
+
+
+class CountTraces(keras.callbacks.Callback):
+    """Fails at the end of an epoch, but the first, that traced anything.
+
+    Whatever TensorFlow traces (`tf.function`, `Dataset.map`, loops) passes
+    through `func_graph_from_py_func`.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.traces = 0
+        self._original = func_graph.func_graph_from_py_func
+
+        def trace(*args, **kwargs):
+            self.traces += 1
+            return self._original(*args, **kwargs)
+
+        func_graph.func_graph_from_py_func = trace
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            assert self.traces > 0  # Else this would count nothing.
+        else:
+            assert self.traces == 0, f"{self.traces} traces in {epoch=}"
+        self.traces = 0
+
+    def on_fit_exit(self):
+        func_graph.func_graph_from_py_func = self._original
+
+
+def save(make_agent, folder, env=toy.Identity, make_data=make_replay):
+    """Trains, saves, trains on; leaves in `folder` what should come of it."""
+    envs = make_envs(env)
+    agent = compiled(make_agent, envs, steps_per_execution=2)
+    batches = fixed_batches(envs, make_data(envs))
+    train_on(agent, batches)
+    agent.save(os.path.join(folder, "agent.keras"))
+    batches.save(os.path.join(folder, "batches"))
+    obs = tf.data.Dataset.from_tensors(random_obs(envs))
+    obs.save(os.path.join(folder, "obs"))
+    _go_on(agent, batches, obs, os.path.join(folder, "expected.npz"))
+    return agent
+
+
+def resume_in_fresh_process(folders):
+    """Loads what `save` left, and trains on, in another process."""
+    command = [sys.executable, __file__, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check_resumed(folder):
+    """The agent that was loaded acts and learns as the one that was saved."""
+    expected = np.load(os.path.join(folder, "expected.npz"))
+    resumed = np.load(os.path.join(folder, "resumed.npz"))
+    assert_same(dict(expected), dict(resumed))
+
+
+def _go_on(agent, batches, obs, path):
+    before = agent.predict(obs, verbose=0)
+    train_on(agent, batches)
+    np.savez(path, actions_before=before, **agent.get_state())
+
+
+def _resume(folder):
+    agent = keras.saving.load_model(os.path.join(folder, "agent.keras"))
+    batches, obs = (
+        tf.data.Dataset.load(os.path.join(folder, name))
+        for name in ("batches", "obs")
+    )
+    _go_on(agent, batches, obs, os.path.join(folder, "resumed.npz"))
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        _resume(argument)

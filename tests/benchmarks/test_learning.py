@@ -1,0 +1,83 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks.conftest import BENCHMARKS
+
+pytest.importorskip("matplotlib")
+
+TINY = (
+    *("--env-steps", "200", "--set", "epochs=2", "--set", "collect.chunk=16"),
+    *("--set", "collect.warmup=64", "--set", "network.units=[8]"),
+    *("--set", "evaluate.episodes=2"),
+)
+
+
+def run(folder, env, *arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            os.path.join(BENCHMARKS, "learning.py"),
+            *("dqn", env, "--out", str(folder), "--runs", str(folder / "runs")),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_trains_each_seed_and_reports_them(tmp_path):
+    done = run(tmp_path, "CartPole-v1", *TINY, "--seeds", "2", "--json")
+    assert not done.returncode, done.stderr
+    report = json.loads(done.stdout)
+    with open(tmp_path / "dqn_CartPole-v1.json") as file:
+        text = file.read()
+    assert json.loads(text) == report
+    assert str(tmp_path) not in text
+    assert [result["seed"] for result in report["results"]] == [0, 1]
+    means = [result["mean"] for result in report["results"]]
+    assert report["worst"] == min(means)
+    assert report["iqm_low"] <= report["iqm"] <= report["iqm_high"]
+    assert report["settings"]["network"]["units"] == [8]
+    with open(tmp_path / "dqn_CartPole-v1_curves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seed"], row["epoch"]) for row in rows] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("1", "0"),
+        ("1", "1"),
+    ]
+    with open(tmp_path / "dqn_CartPole-v1.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+    # Again: of the seeds that are complete, one had other settings.
+    had = tmp_path / "runs" / "dqn_CartPole-v1" / "seed1" / "settings.json"
+    had.write_text(had.read_text().replace('"epochs": 2', '"epochs": 3'))
+    done = run(
+        tmp_path, "CartPole-v1", *TINY, "--seeds", "2", "--json", "--reuse"
+    )
+    assert not done.returncode, done.stderr
+    assert "seed 0" not in done.stderr
+    assert "seed 1" in done.stderr
+    again = json.loads(done.stdout)["results"]
+    assert again[0] == report["results"][0]
+    assert again[1]["mean"] == report["results"][1]["mean"]
+
+
+def test_seed_that_fails_is_reported(tmp_path):
+    done = run(tmp_path, "NoSuchEnv-v0", *TINY, "--seeds", "1")
+    assert done.returncode == 1
+    assert "Seed 0 failed with status 1" in done.stderr
+    assert "NoSuchEnv" in done.stderr
+    assert not (tmp_path / "dqn_NoSuchEnv-v0.json").exists()
+
+
+def test_unknown_setting_is_refused_before_anything_is_trained(tmp_path):
+    done = run(tmp_path, "CartPole-v1", "--set", "agent.dobule=false")
+    assert done.returncode == 1
+    assert "did you mean 'agent.double'?" in done.stderr
+    assert not list(tmp_path.iterdir())

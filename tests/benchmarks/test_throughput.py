@@ -1,0 +1,127 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import throughput
+
+from tests.benchmarks.conftest import BENCHMARKS
+
+
+def run(script, *arguments):
+    return subprocess.run(
+        [sys.executable, os.path.join(BENCHMARKS, script), *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+def side(env_steps_per_s, **others):
+    return {
+        "env_steps_per_s": env_steps_per_s,
+        "updates_per_s": env_steps_per_s / 2,
+        "startup_s": 3.0,
+        "compile_s": 2.0,
+        "peak_mb": 100.0,
+        "threads": 2,
+        "device": "cpu",
+        "versions": {"python": "3"},
+        **others,
+    }
+
+
+@pytest.mark.parametrize("job", throughput.JOBS.values(), ids=throughput.JOBS)
+def test_jobs_split_into_whole_chunks(job):
+    ratio = job["env_steps_per_update"]
+    chunk = job["ours"]["chunk"] * ratio
+    assert throughput.WARM_ENV_STEPS % chunk == 0
+    assert job["sb3"]["train_freq"] % ratio == 0
+
+
+def test_report_on_hand_worked_numbers():
+    parts = {
+        "breakdown": {
+            "env_us": 20.0,
+            "act_us": 30.0,
+            "store_us": 10.0,
+            "draw_us_per_update": 80.0,
+            "update_us_per_update": 200.0,
+        },
+        "floor": {"env_us": 10.0, "products_us_per_update": 80.0},
+    }
+    runs = {
+        "ours": [side(v, **parts) for v in (4_000.0, 5_000.0, 6_000.0)],
+        "sb3": [side(v) for v in (2_000.0, 1_000.0, 1_000.0)],
+    }
+    job = throughput.JOBS["dqn-cartpole"]  # Two steps for each update.
+    report = throughput._report("dqn-cartpole", job, runs)
+    assert report["ours"]["env_steps_per_s"] == 5_000
+    assert report["ours"]["raw"]["updates_per_s"] == [2_000, 2_500, 3_000]
+    ratios = [report[key] for key in ("ratio_min", "ratio", "ratio_max")]
+    assert ratios == [2, 5, 6]  # Pair by pair, in the order they ran.
+    # 10 us + 80 us / 2 for each step, where ours took 200 us.
+    assert report["floor"]["env_steps_per_s"] == 20_000
+    assert report["floor"]["times_ours"] == 4
+    assert report["breakdown"]["share"] == pytest.approx(
+        {
+            "env": 0.1,
+            "act": 0.15,
+            "store": 0.05,
+            "draw": 0.2,
+            "update": 0.5,
+            "rest": 0.0,
+        }
+    )
+    assert "ratio of env steps/s: 5.00 (from 2.00 to 6.00)" in (
+        throughput._table(report)
+    )
+
+
+def test_our_side_measures_a_tiny_job():
+    job = {
+        **throughput.JOBS["dqn-cartpole"],
+        "warmup": 64,
+        "units": (8,),
+        "ours": {"chunk": 16},
+        "warm_env_steps": 64,
+        "env_steps": 128,
+        "seed": 0,
+        "started": time.time(),
+    }
+    done = run("throughput_ours.py", json.dumps(job))
+    assert not done.returncode, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    for measure in throughput.MEASURES:
+        assert result[measure] > 0, measure
+    for part in ("breakdown", "floor"):
+        assert all(value > 0 for value in result[part].values()), result[part]
+    assert result["env_steps_per_s"] == pytest.approx(
+        2 * result["updates_per_s"], rel=0.1
+    )
+
+
+def test_peer_that_is_not_installed_is_named_with_its_extra():
+    try:
+        import stable_baselines3  # noqa: F401
+    except ImportError:
+        done = run("throughput_sb3.py", "{}")
+        assert done.returncode == 1
+        assert "keras-rl2x[benchmarks]" in done.stderr
+    else:
+        pytest.skip("Stable-Baselines3 is installed.")
+
+
+@pytest.mark.slow
+def test_both_sides_run_in_turn():
+    pytest.importorskip("stable_baselines3")
+    done = run(
+        "throughput.py",
+        *("dqn-cartpole", "--repeats", "1", "--env-steps", "2048", "--json"),
+    )
+    assert not done.returncode, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ratio_min"] == report["ratio"] == report["ratio_max"] > 0
+    assert "torch" not in report["versions"]["ours"]
+    assert "tensorflow" not in report["versions"]["sb3"]

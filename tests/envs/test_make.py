@@ -1,0 +1,156 @@
+import contextlib
+import functools
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import vector
+
+from keras_rl2x import envs
+from keras_rl2x.envs import toy
+
+NEXT_STEP = vector.AutoresetMode.NEXT_STEP
+
+
+def vectorized(mode, num_envs=2):
+    return vector.SyncVectorEnv([toy.Chain] * num_envs, autoreset_mode=mode)
+
+
+def test_an_id():
+    with envs.make("CartPole-v1", num_envs=3, seed=7) as made:
+        assert isinstance(made, vector.VectorEnv)
+        assert (made.num_envs, made.seed) == (3, 7)
+        assert made.single_action_space.n == 2
+        assert made.metadata["autoreset_mode"] == NEXT_STEP
+        obs, _ = made.reset(seed=made.seed)
+        assert obs.shape == (3, 4)
+
+
+def test_a_function_and_its_arguments():
+    with envs.make(toy.Bandit, num_envs=2, arms=7) as made:
+        assert made.single_action_space.n == 7
+    with envs.make(lambda limit: toy.Chain(limit), limit=3) as made:
+        assert made.num_envs == 1
+        assert made.env.envs[0].limit == 3
+
+
+def test_arguments_reach_gymnasium():
+    with envs.make("CartPole-v1", render_mode="rgb_array") as made:
+        made.reset(seed=0)
+        assert made.render()[0].shape == (400, 600, 3)
+
+
+def test_a_vector_environment_is_taken_as_it_is():
+    inner = vectorized(NEXT_STEP)
+    with envs.make(inner, seed=1) as made:
+        assert made.env is inner
+        assert (made.num_envs, made.seed) == (2, 1)
+    with envs.make(vectorized(NEXT_STEP), num_envs=2) as made:
+        assert made.num_envs == 2
+
+
+@pytest.mark.parametrize("arguments", [{"num_envs": 3}, {"limit": 3}])
+def test_a_vector_environment_takes_no_arguments(arguments):
+    with (
+        contextlib.closing(vectorized(NEXT_STEP)) as inner,
+        pytest.raises(ValueError, match="taken as it is"),
+    ):
+        envs.make(inner, **arguments)
+
+
+@pytest.mark.parametrize(
+    "mode", [vector.AutoresetMode.SAME_STEP, vector.AutoresetMode.DISABLED]
+)
+def test_other_autoreset_modes_are_refused_with_the_fix(mode):
+    with (
+        contextlib.closing(vectorized(mode)) as inner,
+        pytest.raises(
+            ValueError,
+            match="autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP",
+        ) as error,
+    ):
+        envs.make(inner)
+    assert str(error.value).endswith(f"Received: autoreset_mode={mode}")
+
+
+def test_one_environment_is_refused():
+    with pytest.raises(ValueError, match="make\\(lambda: MyEnv\\(\\)\\)"):
+        envs.make(toy.Chain())
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 1.5])
+def test_num_envs_is_checked(num_envs):
+    with pytest.raises(ValueError, match="`num_envs` must be an integer >= 1"):
+        envs.make(toy.Chain, num_envs=num_envs)
+
+
+def test_other_arguments_are_checked():
+    with pytest.raises(ValueError, match="'sync', 'async'.*'threads'"):
+        envs.make(toy.Chain, vectorization="threads")
+    with pytest.raises(ValueError, match="`env` must be a Gymnasium id"):
+        envs.make(3)
+    with pytest.raises(gymnasium.error.Error, match="NoSuchEnv"):
+        envs.make("NoSuchEnv-v0")
+
+
+def play(made, steps=12):
+    obs, _ = made.reset(seed=made.seed)
+    seen = [np.copy(obs)]
+    for step in range(steps):
+        obs, reward, terminated, truncated, _ = made.step(
+            np.full(made.num_envs, step % 2)
+        )
+        seen += [np.copy(obs), reward, terminated | truncated]
+    return np.concatenate([np.ravel(array) for array in seen])
+
+
+def test_seeds_decide():
+    def run(seed):
+        with envs.make("CartPole-v1", 2, seed=seed) as made:
+            return play(made)
+
+    np.testing.assert_array_equal(run(3), run(3))
+    assert not np.array_equal(run(3), run(4))
+
+
+def test_environments_of_one_seed_differ_from_each_other():
+    with envs.make("CartPole-v1", 2, seed=3) as made:
+        obs, _ = made.reset(seed=made.seed)
+    assert not np.array_equal(obs[0], obs[1])
+
+
+def test_async_lives_the_same_life():
+    make = functools.partial(envs.make, "CartPole-v1", 2, seed=3)
+    with make(vectorization="sync") as sync:
+        assert isinstance(sync.unwrapped, vector.SyncVectorEnv)
+        expected = play(sync)
+    with make(vectorization="async") as made:
+        assert isinstance(made.unwrapped, vector.AsyncVectorEnv)
+        np.testing.assert_array_equal(play(made), expected)
+
+
+class Closes(toy.Chain):
+    closed = 0
+
+    def close(self):
+        Closes.closed += 1
+
+
+def test_the_block_closes_also_after_an_exception(monkeypatch):
+    monkeypatch.setattr(Closes, "closed", 0)
+    with envs.make(Closes, num_envs=3) as made:
+        assert not made.closed
+    assert (made.closed, Closes.closed) == (True, 3)
+    with pytest.raises(KeyError), envs.make(Closes, num_envs=3) as made:
+        raise KeyError
+    assert (made.closed, Closes.closed) == (True, 6)
+    made.close()  # Twice does no harm.
+    assert Closes.closed == 6
+
+
+def test_the_row_after_an_end_is_dead():
+    with envs.make(toy.Chain, limit=2) as made:
+        made.reset(seed=0)
+        steps = [made.step(np.array([0])) for _ in range(4)]
+    assert [float(reward[0]) for _, reward, *_ in steps] == [1, 1, 0, 1]
+    assert [bool(truncated[0]) for *_, truncated, _ in steps] == [0, 1, 0, 0]
