@@ -24,14 +24,6 @@ import keras_rl2x as rl
 from keras_rl2x import extras
 
 CURVE = ("seed", "epoch", "env_steps", "return", "val_return")
-VERSIONS = (
-    "keras_rl2x",
-    "tensorflow",
-    "keras",
-    "ai_edge_litert",
-    "gymnasium",
-    "numpy",
-)
 
 
 def main():
@@ -174,7 +166,7 @@ def _train_apart(arguments, settings, seed):
     shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         [sys.executable, *sys.argv, "--only-seed", str(seed)],
-        env={**os.environ, **_threads(arguments.jobs)},
+        env=_environment(arguments.jobs),
         capture_output=True,
         text=True,
     )
@@ -196,12 +188,15 @@ def _is_complete(folder, settings):
     return all(had[name] == value for name, value in settings.items())
 
 
-def _threads(jobs):
-    """Environment variables: jobs side by side get one thread each."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    if jobs == 1:
-        return quiet
-    return {**quiet, "TF_NUM_INTRAOP_THREADS": "1"}
+def _environment(jobs):
+    """Environment variables of a seed's process."""
+    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if jobs > 1:
+        # One thread for each process: more would only wait for each other,
+        # and the weights are the same, bit for bit.
+        variables["TF_NUM_INTRAOP_THREADS"] = "1"
+        variables["TF_NUM_INTEROP_THREADS"] = "1"
+    return variables
 
 
 def _results(arguments):
@@ -236,7 +231,7 @@ def _report(arguments, settings, results, seconds):
         "env": arguments.env,
         "command": machine.command(),
         "machine": machine.machine(),
-        "versions": machine.versions(*VERSIONS),
+        "versions": machine.versions(*machine.OURS),
         "iqm": float(robust.iqm(means)),
         "iqm_low": low,
         "iqm_high": high,
@@ -269,7 +264,7 @@ def _draw(pyplot, report, curves, path):
         )
     axes.set_title(f"{report['agent']} on {report['env']}")
     axes.set_xlabel("environment steps")
-    axes.set_ylabel(f"greedy return (IQM and range\nof {len(scores)} seeds)")
+    axes.set_ylabel(f"greedy return\n(IQM and range of {len(scores)} seeds)")
     axes.set_xlim(0, at[-1])
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,6 +11,16 @@ import resource
 import shlex
 import sys
 
+# What our results depend on.
+OURS = (
+    "keras_rl2x",
+    "tensorflow",
+    "keras",
+    "ai_edge_litert",
+    "gymnasium",
+    "numpy",
+)
+
 
 def machine():
     """Dict: processor, cores that may be used, memory, operating system."""

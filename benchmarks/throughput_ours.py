@@ -41,14 +41,7 @@ class Stamps(keras.callbacks.Callback):
 def main():
     job = json.loads(sys.argv[1])
     result = TRAIN[job["algorithm"]](job)
-    result["versions"] = machine.versions(
-        "keras_rl2x",
-        "tensorflow",
-        "keras",
-        "ai_edge_litert",
-        "gymnasium",
-        "numpy",
-    )
+    result["versions"] = machine.versions(*machine.OURS)
     print(json.dumps(result))
 
 
@@ -76,7 +69,9 @@ def _dqn(job):
     )
     replay = rl.data.Replay(envs, job["capacity"], job["gamma"])
     dataset = replay.dataset(job["batch_size"])
-    collect = rl.callbacks.Collect(envs, replay, ratio, job["warmup"])
+    collect = rl.callbacks.Collect(
+        envs, replay, ratio, job["warmup"], **job["ours"]
+    )
     stamps = Stamps()
     agent.fit(
         dataset,
@@ -91,7 +86,7 @@ def _dqn(job):
     )
     measured = _measured(job, stamps.values)  # Before the peak rises further.
     playing = _playing(job, envs, collect.policy)
-    storing = _storing(replay, collect, round(chunk * ratio))
+    storing = _storing(replay, collect, chunk * ratio)
     learning = _learning(agent, dataset, chunk)
     return {
         **measured,
@@ -112,11 +107,7 @@ TRAIN = {"dqn": _dqn}
 
 
 def _measured(job, stamps):
-    (ready, *_), (warm, *before), (end, *after) = (
-        stamps[0],
-        stamps[1],
-        stamps[-1],
-    )
+    (ready, *_), (warm, *before), *_, (end, *after) = stamps
     env_steps, updates = (b - a for a, b in zip(before, after))
     gpus = tf.config.list_physical_devices("GPU")
     return {
@@ -134,11 +125,12 @@ def _measured(job, stamps):
 def _playing(job, envs, policy, steps=8_192):
     """Time to act and to step, and to step through the same episodes bare."""
     act, step, actions = [], [], []
+    spec = policy.agent.action_spec
     obs, _ = envs.reset(seed=job["seed"])
     ended = False
     for _ in range(steps):
         start = time.perf_counter()
-        action = policy.explore(obs)
+        action = rl.spaces.to_env(spec, policy.explore(obs))
         acted = time.perf_counter()
         obs, _, terminated, truncated, _ = envs.step(action)
         step.append(time.perf_counter() - acted)

@@ -32,7 +32,7 @@ def main():
     stamps.append(_stamp(model))
     model.learn(job["env_steps"], reset_num_timesteps=False)
     stamps.append(_stamp(model))
-    (ready, _, _), (warm, *before), (end, *after) = stamps
+    (ready, *_), (warm, *before), (end, *after) = stamps
     env_steps, updates = (b - a for a, b in zip(before, after))
     result = {
         "startup_s": ready - job["started"],

@@ -104,9 +104,10 @@ def _train(arguments):
     print(f"\n{_sentence(run.evaluation)}")
     print(f"  agent         {agent}")
     print(f"  history       {os.path.join(folder, 'history.csv')}")
-    print(f"  curves        tensorboard --logdir {folder}")
-    print(f"  evaluate it   keras-rl2x evaluate {agent} {arguments.env}")
-    print(f"  watch it      keras-rl2x play {agent} {arguments.env}")
+    rest = shlex.join([agent, arguments.env])
+    print(f"  curves        tensorboard --logdir {shlex.quote(folder)}")
+    print(f"  evaluate it   keras-rl2x evaluate {rest}")
+    print(f"  watch it      keras-rl2x play {rest}")
     return 0
 
 

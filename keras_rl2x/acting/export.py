@@ -3,12 +3,20 @@
 import logging
 import os
 
+import keras
 import tensorflow as tf
 
 
 def weights(network):
     """The variables that an exported network takes as inputs, in order."""
-    return network.trainable_variables + network.non_trainable_variables
+    # Not the trainable ones first: freezing a layer must not change the order.
+    return network.variables
+
+
+def compute(network, values, obs):
+    """A list of the network's outputs, with these values for its weights."""
+    with keras.StatelessScope(zip(weights(network), values)):
+        return tf.nest.flatten(network(obs, training=False))
 
 
 def flatbuffer(network, batch_size):
@@ -33,18 +41,13 @@ def flatbuffer(network, batch_size):
         tf.TensorSpec(variable.shape, variable.dtype, name=f"w{i}")
         for i, variable in enumerate(variables)
     ]
-    cut = len(network.trainable_variables)
 
-    def compute(*args):
+    def outputs(*args):
         obs = tf.nest.pack_sequence_as(network.input, args[: len(obs_specs)])
-        values = list(args[len(obs_specs) :])
-        outputs, _ = network.stateless_call(
-            values[:cut], values[cut:], obs, training=False
-        )
-        flat = tf.nest.flatten(outputs)
-        return {f"y{i}": value for i, value in enumerate(flat)}
+        values = compute(network, args[len(obs_specs) :], obs)
+        return {f"y{i}": value for i, value in enumerate(values)}
 
-    function = tf.function(compute, input_signature=obs_specs + weight_specs)
+    function = tf.function(outputs, input_signature=obs_specs + weight_specs)
     holder = tf.Module()
     holder.function = function
     converter = tf.lite.TFLiteConverter.from_concrete_functions(

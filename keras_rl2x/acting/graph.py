@@ -20,7 +20,6 @@ class GraphNetwork:
             tf.Variable(variable.value, trainable=False)
             for variable in export.weights(network)
         ]
-        cut = len(network.trainable_variables)
         specs = tf.nest.map_structure(
             lambda x: tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype),
             network.input,
@@ -29,11 +28,8 @@ class GraphNetwork:
         @tf.function(input_signature=[specs])
         def compute(obs):
             values = [tf.convert_to_tensor(copy) for copy in self._copies]
-            outputs, _ = network.stateless_call(
-                values[:cut], values[cut:], obs, training=False
-            )
-            flat = tf.nest.flatten(outputs)
-            return flat[0] if len(flat) == 1 else flat
+            outputs = export.compute(network, values, obs)
+            return outputs[0] if len(outputs) == 1 else outputs
 
         self._compute = compute
 

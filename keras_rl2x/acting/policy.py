@@ -40,8 +40,6 @@ class Policy:
             )
         self.agent = agent
         self.rng = np.random.default_rng(seed)
-        # Their order would change if the user froze a layer later.
-        self._variables = export.weights(agent.policy)
         self._network = self._make_network(num_envs, where)
         self._exploration = {}
 
@@ -71,7 +69,7 @@ class Policy:
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
         self._network.set_weights(
-            [variable.numpy() for variable in self._variables]
+            [variable.numpy() for variable in export.weights(self.agent.policy)]
         )
         self._exploration = self.agent.exploration()
 

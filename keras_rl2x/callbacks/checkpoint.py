@@ -44,8 +44,10 @@ class Checkpoint(keras.callbacks.Callback):
     checkpoints stay.
 
     It saves the state that other callbacks have at that moment: so it stands
-    behind `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau`, and
-    before `SwapEMAWeights`, which puts averages in place of the weights.
+    behind `EarlyStopping` and `ReduceLROnPlateau`, and before
+    `SwapEMAWeights`, which puts averages in place of the weights. A
+    `ModelCheckpoint` stands before it, to remember the best return, or behind
+    `SwapEMAWeights`, to save the averages.
 
     Args:
         directory: String.
@@ -62,7 +64,6 @@ class Checkpoint(keras.callbacks.Callback):
 
     stands_behind = (
         keras.callbacks.EarlyStopping,
-        keras.callbacks.ModelCheckpoint,
         keras.callbacks.ReduceLROnPlateau,
     )
     stands_before = (keras.callbacks.SwapEMAWeights,)

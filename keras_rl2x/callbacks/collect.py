@@ -66,6 +66,11 @@ class Collect(keras.callbacks.Callback):
                 "`env_steps_per_update` must be positive. "
                 f"Received: {env_steps_per_update=}"
             )
+        if warmup < 0 or (chunk is not None and chunk < 1):
+            raise ValueError(
+                "`warmup` must be >= 0 and `chunk` >= 1. "
+                f"Received: {warmup=}, {chunk=}"
+            )
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
         self.envs = envs
@@ -170,12 +175,10 @@ class Collect(keras.callbacks.Callback):
         self.policy.snapshot()
         if self.overlap:
             self._pending = self._worker.submit(
-                self.driver.run, rows, self.policy.explore
+                self._run, rows, self.policy.explore
             )
         else:
-            self._owed -= self._write(
-                self.driver.run(rows, self.policy.explore)
-            )
+            self._pay(self._run(rows, self.policy.explore))
 
     def on_train_batch_end(self, batch, logs=None):
         self._loss = logs.get("loss", 0.0)
@@ -198,7 +201,9 @@ class Collect(keras.callbacks.Callback):
         """Keeps what the thread has collected, whatever ended `fit`."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._store(pending.result())
+            chunk = pending.result()
+            self._owed -= chunk.env_steps
+            self._store(chunk)
         if self._worker is not None:
             self._worker.shutdown()
             self._worker = None
@@ -230,16 +235,30 @@ class Collect(keras.callbacks.Callback):
         while self.replay.size < max(self.warmup, 1):
             missing = max(self.warmup, 1) - self.replay.size
             rows = min(-(-missing // self.envs.num_envs), 1_000)
-            self._write(self.driver.run(rows, act))
+            self._write(self._run(rows, act))
+
+    def _run(self, rows, act):
+        try:
+            return self.driver.run(rows, act)
+        except BaseException:
+            # Ctrl-C, say: the steps since the last row stored are lost, so
+            # the episodes that they belong to cannot go on.
+            self.driver = Driver(self.envs)
+            raise
 
     def _join(self):
         """Waits for the thread, and stores what it has collected."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            self._owed -= self._write(pending.result())
+            self._pay(pending.result())
+
+    def _pay(self, chunk):
+        """Stores a chunk of those steps that updates had called for."""
+        self._owed -= chunk.env_steps
+        self._write(chunk)
 
     def _write(self, chunk):
-        """Stores a chunk; returns its number of environment steps."""
+        """Stores a chunk; raises what had cut it short."""
         self._store(chunk)
         if chunk.error is not None:
             raise RuntimeError(
@@ -248,7 +267,6 @@ class Collect(keras.callbacks.Callback):
                 "collected before is in the replay, and `fit` may be called "
                 "again: it begins new episodes."
             ) from chunk.error
-        return chunk.env_steps
 
     def _store(self, chunk):
         if len(chunk.rows["reward"]):
@@ -287,6 +305,7 @@ class Collect(keras.callbacks.Callback):
     def get_state(self):
         """Nested dict of arrays and numbers; call `restart` before."""
         return {
+            "kind": type(self.replay).__name__,
             "replay": self.replay.get_state(),
             "owed": self._owed,
             "restarts": self._restarts,
@@ -296,6 +315,11 @@ class Collect(keras.callbacks.Callback):
 
     def set_state(self, state):
         """Restores what `get_state` returned."""
+        if state["kind"] != type(self.replay).__name__:
+            raise ValueError(
+                f"The saved replay is of another kind, a `{state['kind']}`: "
+                f"use one such. Received: {type(self.replay).__name__}"
+            )
         self.replay.set_state(state["replay"])
         self._owed = state["owed"]
         self._restarts = state["restarts"]

@@ -44,6 +44,11 @@ class RecordVideo(keras.callbacks.Callback):
         **kwargs,
     ):
         super().__init__()
+        if min(every, episodes, max_frames, width) < 1:
+            raise ValueError(
+                "The numbers must be >= 1. Received: "
+                f"{every=}, {episodes=}, {max_frames=}, {width=}"
+            )
         self.directory = str(directory)
         self.every = int(every)
         self.episodes = int(episodes)

@@ -123,9 +123,7 @@ class PrioritizedReplay(Replay):
         point = tf.reshape(part, [-1]) * ends[-1]
         block = _search(ends, point)
         before = tf.gather(tf.concat([[0.0], ends[:-1]], 0), block)
-        inner = _search(
-            tf.cumsum(self._inside(block), axis=1), point - before
-        )
+        inner = _search(tf.cumsum(self._inside(block), axis=1), point - before)
         cells = block * self._width + inner
         chance = tf.gather(self._priority, cells) / tf.cast(
             ends[-1], tf.float32

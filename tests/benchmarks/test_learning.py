@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import learning
 import pytest
 
 from tests.benchmarks.conftest import BENCHMARKS
@@ -54,18 +55,21 @@ def test_trains_each_seed_and_reports_them(tmp_path):
     with open(tmp_path / "dqn_CartPole-v1.png", "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
-    # Again: of the seeds that are complete, one had other settings.
-    had = tmp_path / "runs" / "dqn_CartPole-v1" / "seed1" / "settings.json"
-    had.write_text(had.read_text().replace('"epochs": 2', '"epochs": 3'))
     done = run(
         tmp_path, "CartPole-v1", *TINY, "--seeds", "2", "--json", "--reuse"
     )
     assert not done.returncode, done.stderr
-    assert "seed 0" not in done.stderr
-    assert "seed 1" in done.stderr
-    again = json.loads(done.stdout)["results"]
-    assert again[0] == report["results"][0]
-    assert again[1]["mean"] == report["results"][1]["mean"]
+    assert "seed" not in done.stderr  # Nothing was trained again.
+    assert json.loads(done.stdout)["results"] == report["results"]
+
+
+def test_only_complete_runs_with_the_same_settings_are_reused(tmp_path):
+    settings = {"epochs": 2}
+    (tmp_path / "settings.json").write_text('{"epochs": 2, "seed": 0}')
+    assert not learning._is_complete(tmp_path, settings)
+    (tmp_path / "result.json").write_text("{}")
+    assert learning._is_complete(tmp_path, settings)
+    assert not learning._is_complete(tmp_path, {"epochs": 3})
 
 
 def test_seed_that_fails_is_reported(tmp_path):

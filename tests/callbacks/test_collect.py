@@ -1,0 +1,322 @@
+import re
+import threading
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium import vector
+
+import keras_rl2x as rl
+from keras_rl2x.envs import toy
+from tests.callbacks.living import Living
+
+
+def endless():
+    return toy.Identity(limit=10**9)
+
+
+class Recorded(gymnasium.Wrapper):
+    """Remembers all steps and episodes of all its copies."""
+
+    steps = 0
+    returns = []
+
+    def reset(self, **kwargs):
+        self.total = 0.0
+        return self.env.reset(**kwargs)
+
+    def step(self, action):
+        Recorded.steps += 1
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self.total += reward
+        if terminated or truncated:
+            Recorded.returns.append(self.total)
+        return obs, reward, terminated, truncated, info
+
+
+@pytest.fixture
+def recorded():
+    Recorded.steps, Recorded.returns = 0, []
+    return Recorded
+
+
+class Counter(gymnasium.Env):
+    """Counts its steps, and fails when `Counter.fail` says so."""
+
+    observation_space = spaces.Box(0, np.inf, (1,))
+    action_space = spaces.Discrete(2)
+    fail = None
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, "float32"), {}
+
+    def step(self, action):
+        self.count += 1
+        reward = 1.0
+        if Counter.fail and self.count == 15:
+            failure = Counter.fail
+            if isinstance(failure, BaseException):
+                raise failure
+            reward = failure
+        obs = np.full(1, self.count, "float32")
+        return obs, reward, False, self.count == 40, {}
+
+
+@pytest.fixture
+def counter():
+    Counter.fail = None
+    yield Counter
+    Counter.fail = None
+
+
+@pytest.fixture(scope="module")
+def living():
+    return Living(endless)
+
+
+def test_fractions_of_steps_are_carried_over(living):
+    before = living.env_steps
+    collect = living.collect(env_steps_per_update=0.25)
+    seen = living.fit(collect=collect, epochs=5)["env_steps"]
+    # 8 updates an epoch owe 2 steps: one row of 2 environments.
+    assert seen[0] - before in (2, 22)  # 22 with the warm-up.
+    assert np.diff(seen).tolist() == [2, 2, 2, 2]
+
+
+def test_no_step_is_lost_to_rounding():
+    living = Living(endless, num_envs=3)
+    collect = living.collect(env_steps_per_update=0.7, warmup=30)
+    seen = living.fit(collect=collect, epochs=10)["env_steps"]
+    for updates, env_steps in zip(range(8, 81, 8), seen):
+        assert 0 <= 30 + 0.7 * updates - env_steps < 3
+
+
+def test_warm_up_fills_the_replay_once():
+    living = Living(endless, num_envs=4)
+    collect = living.collect(warmup=33, env_steps_per_update=1e-6)
+    living.fit(collect=collect)
+    assert living.replay.size == living.env_steps == 36
+    living.fit(collect=collect)
+    assert living.replay.size == living.env_steps == 36
+
+
+def test_warm_up_acts_at_random():
+    living = Living(endless, num_envs=1, epsilon=0.0)
+    collect = living.collect(warmup=200, env_steps_per_update=1e-6)
+    living.fit(collect=collect)
+    actions = living.replay.stream.fields["action"].numpy()[:200]
+    assert np.bincount(actions, minlength=4).min() > 25
+
+
+@pytest.mark.parametrize(("chunk", "expected"), [(None, 4), (8, 8)])
+def test_collects_once_a_chunk(living, chunk, expected):
+    written_at = []
+    write = living.replay.write
+
+    def spy(rows, next_obs):
+        if len(rows["reward"]):
+            written_at.append(int(living.agent.optimizer.iterations.numpy()))
+        write(rows, next_obs)
+
+    living.fit()  # Filled, and in the middle of an episode.
+    begin = int(living.agent.optimizer.iterations.numpy())
+    living.replay.write = spy
+    collect = living.collect(chunk=chunk)
+    living.fit(collect=collect, steps_per_epoch=16)
+    del living.replay.write
+    updates = {at - begin for at in written_at}
+    assert updates == set(range(0, 16, expected))
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_env_steps_do_not_count_resets(recorded, overlap):
+    living = Living(lambda: recorded(toy.Identity(limit=3)), num_envs=3)
+    living.fit(collect=living.collect(overlap=overlap), epochs=3)
+    assert living.env_steps == recorded.steps
+    assert living.replay.size == recorded.steps
+    # The steps that were owed for 24 updates, to within one row.
+    assert 20 + 24 - 3 <= recorded.steps <= 20 + 24 + 3
+
+
+def test_logs_the_last_hundred_episodes(recorded):
+    living = Living(lambda: recorded(toy.Identity(limit=3)), num_envs=1)
+    collect = living.collect(env_steps_per_update=20)
+    logs = living.fit(collect=collect, epochs=2)
+    assert len(recorded.returns) > 100
+    assert logs["return"][-1] == np.mean(recorded.returns[-100:])
+    assert logs["length"][-1] == 3
+    assert logs["env_steps"][-1] == living.env_steps
+    assert all(rate > 0 for rate in logs["env_steps_per_second"])
+
+
+def test_return_is_nan_before_an_episode_ended(living):
+    assert np.isnan(living.fit()["return"][0])
+
+
+def test_return_stands_first(living, capsys):
+    seen = []
+
+    class Read(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(list(logs))
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(list(logs))
+
+    living.fit(Read(), verbose=1)
+    first = ["return", "length", "env_steps"]
+    assert all(keys[:3] == first for keys in seen)
+    assert {"loss", "q_value", "td_error"} < set(seen[-1])
+    bar = capsys.readouterr().out
+    assert re.search(r"step\S* - return: .* - loss: ", bar)
+
+
+def test_acting_in_the_graph(living):
+    collect = living.collect(where="graph")
+    living.fit(collect=collect)
+    assert collect.policy.where == "graph"
+
+
+def test_second_fit_goes_on_in_the_same_episodes(counter):
+    living = Living(counter, num_envs=1)
+    collect = living.collect(warmup=8)
+    living.fit(collect=collect)
+    living.fit(collect=collect)
+    # 8 + 8 + 8 steps of one episode, and the observation after them.
+    obs = living.replay.stream.fields["obs"].numpy()[:25, 0]
+    np.testing.assert_array_equal(obs, np.arange(25))
+
+
+def assert_consecutive(replay):
+    """Asserts that each transition leads from one number to the next."""
+    for batch in replay.dataset(64).take(4):
+        np.testing.assert_array_equal(batch["next_obs"], batch["obs"] + 1)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_environment_that_raises(counter, overlap):
+    living = Living(counter)
+    collect = living.collect(warmup=8, overlap=overlap)
+    threads = threading.active_count()
+    counter.fail = OSError("the simulator is gone")
+    with pytest.raises(
+        RuntimeError,
+        match="failed after 28 steps: OSError: the simulator is gone What was",
+    ):
+        living.fit(collect=collect, epochs=10)
+    # Each of the two had taken 14 steps; no step is lost.
+    assert living.env_steps == living.replay.size == 28
+    assert threading.active_count() <= threads + (threads == 1)
+    counter.fail = None
+    living.fit(collect=collect, epochs=3)
+    # Four were owed to the updates that it failed before.
+    assert living.env_steps == living.replay.size == 28 + 4 + 24
+    assert_consecutive(living.replay)
+    # The episode that was cut short is no termination.
+    assert not living.replay.stream.fields["terminated"].numpy().any()
+    assert living.replay.stream.fields["truncated"].numpy().sum() == 2
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_reward_that_is_not_finite(counter, reward, overlap):
+    living = Living(counter)
+    counter.fail = reward
+    with pytest.raises(RuntimeError, match="reward that is not finite"):
+        living.fit(collect=living.collect(warmup=8, overlap=overlap), epochs=10)
+    assert living.replay.size == 28
+    assert np.isfinite(living.replay.stream.fields["reward"].numpy()).all()
+
+
+def test_interrupted_in_the_middle_of_a_step(counter):
+    living = Living(counter)
+    collect = living.collect(warmup=8)
+    counter.fail = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        living.fit(collect=collect, epochs=10)
+    counter.fail = None
+    living.fit(collect=collect, epochs=3)
+    assert_consecutive(living.replay)
+
+
+def nan_agent():
+    living = Living()
+    for weight in living.agent.q_network.weights:
+        weight.assign(np.full(weight.shape, np.nan))
+    return living
+
+
+def test_nan_loss():
+    living = nan_agent()
+    with pytest.raises(ValueError, match="loss became nan.*last checkpoint"):
+        living.fit(epochs=3)
+    assert living.agent.optimizer.iterations.numpy() == 4
+    # What the user is told to do first, to be told where it comes from.
+    history = living.fit(keras.callbacks.TerminateOnNaN(), epochs=3)
+    assert len(history["loss"]) == 1 and np.isnan(history["loss"][0])
+    assert living.agent.optimizer.iterations.numpy() == 8
+
+
+def test_steps_that_do_not_fit(living):
+    with pytest.raises(ValueError, match="chunk=6, steps_per_execution=4"):
+        living.fit(collect=living.collect(chunk=6))
+    with pytest.raises(
+        ValueError, match="(?s)multiple of `Collect`'s chunk of 4 .*epoch=10"
+    ):
+        living.fit(steps_per_epoch=10)
+    with pytest.raises(ValueError, match="(?s)chunk of 16 .*epoch=8"):
+        living.fit(collect=living.collect(chunk=16))
+    with pytest.raises(ValueError, match="`steps_per_epoch` must be given"):
+        living.fit(steps_per_epoch=None)
+    with pytest.raises(ValueError, match="(?s)warmup=999, capacity=200"):
+        living.fit(collect=living.collect(warmup=999))
+    with pytest.raises(ValueError, match="env_steps_per_update=0"):
+        living.collect(env_steps_per_update=0)
+    with pytest.raises(ValueError, match="chunk=0"):
+        living.collect(chunk=0)
+    with pytest.raises(ValueError, match="warmup=-1"):
+        living.collect(warmup=-1)
+
+
+def test_wrong_spaces(living):
+    def fit_in(env):
+        envs = rl.envs.make(env)
+        replay = rl.data.Replay(envs, 100, gamma=0.9)
+        living.agent.fit(
+            replay.dataset(8),
+            steps_per_epoch=8,
+            callbacks=[rl.callbacks.Collect(envs, replay), living.targets],
+        )
+
+    with pytest.raises(ValueError, match=r"(?s)other actions .*\(4,\).*\(5,\)"):
+        fit_in(lambda: toy.Identity(categories=5))
+    with pytest.raises(
+        ValueError, match=r"(?s)'action_values' takes .*shape \(\).*\(1,\)"
+    ):
+        fit_in(toy.Bandit)
+
+
+def test_wrong_environments(living):
+    same_step = vector.SyncVectorEnv(
+        [endless], autoreset_mode=vector.AutoresetMode.SAME_STEP
+    )
+    with pytest.raises(ValueError, match="autoreset_mode=.*NEXT_STEP"):
+        rl.callbacks.Collect(same_step, living.replay)
+    with pytest.raises(ValueError, match="One environment cannot be copied"):
+        rl.callbacks.Collect(endless(), living.replay)
+    with pytest.raises(ValueError, match="`Evaluate` steps the environments"):
+        living.fit(rl.callbacks.Evaluate(living.envs))
+    with rl.envs.make(endless, 2) as envs:
+        collect = rl.callbacks.Collect(envs, living.replay)
+    with pytest.raises(ValueError, match="were closed: make new ones"):
+        living.fit(collect=collect)
+
+
+def test_plain_vector_environment(living):
+    envs = vector.SyncVectorEnv([endless] * 2)
+    collect = rl.callbacks.Collect(envs, living.replay, warmup=20)
+    living.fit(collect=collect)

@@ -1,0 +1,90 @@
+import gymnasium
+import numpy as np
+import pytest
+
+import keras_rl2x as rl
+from keras_rl2x.envs import toy
+from tests.callbacks.living import Living
+
+
+def prefer(living, action):
+    """Makes one action the greedy one, everywhere."""
+    bias = living.agent.q_network.weights[-1]
+    bias.assign(100.0 * np.eye(4, dtype="float32")[action])
+
+
+@pytest.fixture(scope="module")
+def living():
+    # With a rate of 0, the agent stays as the test has made it.
+    return Living(toy.Bandit, optimizer="sgd", epsilon=1.0)
+
+
+@pytest.mark.parametrize(("action", "expected"), [(3, 1.0), (1, 1 / 3)])
+def test_greedy_return(living, action, expected):
+    living.agent.optimizer.learning_rate = 0.0
+    prefer(living, action)
+    logs = living.fit(rl.callbacks.Evaluate(toy.Bandit, episodes=5), epochs=2)
+    np.testing.assert_allclose(logs["val_return"], [expected] * 2)
+    assert logs["val_length"] == [1, 1]
+
+
+def test_exploring_return(living):
+    living.agent.optimizer.learning_rate = 0.0
+    prefer(living, 3)
+    evaluate = rl.callbacks.Evaluate(toy.Bandit, episodes=200, greedy=False)
+    logs = living.fit(evaluate)
+    assert abs(logs["val_return"][0] - 0.5) < 0.1
+
+
+def test_the_same_episodes_every_time():
+    seen = []
+
+    class Seen(gymnasium.Wrapper):
+        def reset(self, **kwargs):
+            obs, info = self.env.reset(**kwargs)
+            seen.append(obs)
+            return obs, info
+
+    living = Living()
+    evaluate = rl.callbacks.Evaluate(
+        lambda: Seen(toy.Identity(limit=2)), episodes=12, num_envs=3
+    )
+    logs = living.fit(evaluate, epochs=3)
+    assert logs["val_length"] == [2, 2, 2]
+    parts = np.split(np.array(seen), 3)
+    np.testing.assert_array_equal(parts[0], parts[1])
+    np.testing.assert_array_equal(parts[0], parts[2])
+    assert len(set(parts[0])) > 1
+
+
+def test_does_not_disturb_learning():
+    states = []
+    for others in ((), (rl.callbacks.Evaluate(toy.Identity, episodes=3),)):
+        living = Living()
+        living.fit(*others, epochs=3)
+        states.append(living.agent.get_state())
+    for key, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][key])
+
+
+def test_environments_of_the_user(living):
+    with rl.envs.make(toy.Bandit, num_envs=2) as envs:
+        evaluate = rl.callbacks.Evaluate(envs, episodes=5)
+        assert evaluate.envs is envs
+        assert "val_return" in living.fit(evaluate)
+
+
+def test_follows_the_agent(living):
+    # One callback, two agents: not the first one's network is evaluated.
+    evaluate = rl.callbacks.Evaluate(toy.Bandit, episodes=1)
+    other = Living(toy.Bandit, optimizer="sgd")
+    for one, action in ((living, 3), (other, 0), (living, 3)):
+        one.agent.optimizer.learning_rate = 0.0
+        prefer(one, action)
+        logs = one.fit(evaluate)
+        assert logs["val_return"] == [action / 3]
+
+
+def test_wrong_episodes():
+    with pytest.raises(ValueError, match="episodes=0"):
+        rl.callbacks.Evaluate(toy.Bandit, episodes=0)

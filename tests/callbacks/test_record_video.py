@@ -1,0 +1,102 @@
+import glob
+import io
+
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import keras_rl2x as rl
+from keras_rl2x.envs import toy
+from tests.callbacks.living import Living
+
+
+@pytest.fixture(scope="module")
+def living():
+    return Living("CartPole-v1")
+
+
+@pytest.fixture(autouse=True)
+def no_screen(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+
+
+def images(directory):
+    """Pairs (step, image) in the event files."""
+    found = []
+    for path in glob.glob(f"{directory}/events*"):
+        for record in tf.data.TFRecordDataset(path):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "images"
+                width, height, data = tf.make_ndarray(value.tensor)
+                image = Image.open(io.BytesIO(data))
+                assert image.size == (int(width), int(height))
+                found.append((event.step, image))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def milliseconds(image):
+    """How long each of the frames is shown; equal ones are one frame."""
+    durations = []
+    for i in range(image.n_frames):
+        image.seek(i)
+        durations.append(image.info["duration"])
+    return durations
+
+
+def test_records_every_second_epoch(living, tmp_path):
+    record = rl.callbacks.RecordVideo(
+        "CartPole-v1", tmp_path, every=2, width=120
+    )
+    logs = living.fit(record, epochs=4)
+    steps = [logs["env_steps"][1], logs["env_steps"][3]]
+    files = sorted(glob.glob(f"{tmp_path}/*.gif"))
+    names = [f"{tmp_path}/episode_{step:09d}.gif" for step in steps]
+    assert files == names
+    in_events = images(tmp_path)
+    assert [step for step, _ in in_events] == steps
+    for image in [*map(Image.open, files), *(i for _, i in in_events)]:
+        assert image.format == "GIF"
+        assert image.n_frames >= 5
+        assert image.size == (120, 80)
+        # 50 a second; a pole takes at least 8 steps to fall.
+        assert sum(milliseconds(image)) >= 8 * 20
+        assert {duration % 20 for duration in milliseconds(image)} == {0}
+    # It moves: the last frame is another than the first.
+    with Image.open(files[0]) as image:
+        first = image.convert("RGB").tobytes()
+        image.seek(image.n_frames - 1)
+        assert image.convert("RGB").tobytes() != first
+
+
+def test_records_now_and_again(living, tmp_path):
+    record = rl.callbacks.RecordVideo(
+        "CartPole-v1", tmp_path, episodes=50, max_frames=12
+    )
+    with Image.open(record.record(living.agent)) as image:
+        assert sum(milliseconds(image)) == 12 * 20
+    living.fit(record)
+    with Image.open(record.record(living.agent)) as image:
+        assert sum(milliseconds(image)) == 12 * 20
+    record.envs.close()
+
+
+def test_acts_greedily_and_alike(living, tmp_path):
+    paths = []
+    for _ in range(2):
+        record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path / "again")
+        with open(record.record(living.agent), "rb") as file:
+            paths.append(file.read())
+        record.envs.close()
+    assert paths[0] == paths[1]
+
+
+def test_environment_without_pictures(tmp_path):
+    with pytest.raises(TypeError, match="render_mode"):
+        rl.callbacks.RecordVideo(toy.Bandit, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["every", "episodes", "max_frames", "width"])
+def test_wrong_numbers(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}=0"):
+        rl.callbacks.RecordVideo("CartPole-v1", tmp_path, **{name: 0})
