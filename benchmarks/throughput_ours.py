@@ -59,6 +59,7 @@ def _dqn(job):
         envs.single_action_space,
         epsilon=job["epsilon"],
         double=False,
+        loss="huber",
         seed=job["seed"],
     )
     agent.compile(

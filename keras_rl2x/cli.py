@@ -156,6 +156,7 @@ def _play(arguments):
         print(f"Recorded {recorder.record(agent)}")
         return 0
     with rl.envs.make(arguments.env, render_mode="human") as envs:
+        agent.check_spaces(envs)
         policy = rl.acting.Policy(agent, num_envs=1)
         played = policy.play(envs, arguments.episodes, arguments.seed)
     print("Returns:", ", ".join(f"{value:.1f}" for value in played.returns))

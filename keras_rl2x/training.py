@@ -116,6 +116,7 @@ def evaluate(agent, env, episodes=100, seed=1, num_envs=None):
         raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
     num_envs = num_envs or min(episodes, 20)
     with envs.make(env, num_envs) as environments:
+        agent.check_spaces(environments)
         policy = Policy(agent, environments.num_envs)
         returns = policy.play(environments, episodes, seed).returns
     return {

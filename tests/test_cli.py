@@ -292,7 +292,7 @@ def test_agent_of_another_environment(trained, capsys):
     agent = trained[0] / "agent.keras"
     for command in ("evaluate", "play"):
         message = refused([command, agent, "Acrobot-v1"], capsys)
-        assert "Acrobot" in message or "(6,)" in message
+        assert "made for other actions" in message
 
 
 def wait_for(path, process):
@@ -327,16 +327,14 @@ def test_interrupted_run_says_how_to_go_on(tmp_path):
 
 def test_second_interruption_stops(tmp_path):
     process = start(
-        train(tmp_path / "run", env_steps=10**8, epochs=1),
+        train(tmp_path / "run", env_steps=100_000, epochs=1),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while "1/1" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    while "Press Ctrl-C again" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    for text in ("/step", "Press Ctrl-C again"):
+        while text not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
     output, errors = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in errors and "keras-rl2x: stopped" in errors

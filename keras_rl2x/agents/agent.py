@@ -114,6 +114,10 @@ class Agent(keras.Model):
             self.action_spec, self.sampler(outputs, rng, **arguments)
         )
 
+    def check_spaces(self, envs):
+        """Raises `ValueError` if it cannot act in these environments."""
+        fitting.check_spaces(self, envs)
+
     def minimize(self, loss_fn, variables, optimizer=None):
         """Takes one step of an optimizer.
 

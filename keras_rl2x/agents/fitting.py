@@ -5,6 +5,8 @@ import itertools
 import keras
 import tensorflow as tf
 
+from keras_rl2x import spaces
+
 
 def check_order(callbacks):
     """Refuses callbacks that would not do in this order what they are for.
@@ -46,6 +48,48 @@ def _reads(callback):
     ):
         return {"return", "val_return"}
     return {getattr(callback, "monitor", None), *getattr(callback, "reads", ())}
+
+
+def check_spaces(agent, envs):
+    """Refuses environments in which an agent cannot act.
+
+    Args:
+        agent: An `Agent`.
+        envs: A `gymnasium.vector.VectorEnv`.
+
+    Raises:
+        ValueError: If their observations are not what the agent's network
+            takes, or their actions not what it gives.
+    """
+    wanted = agent.action_spec
+    given = spaces.action_spec(envs.single_action_space)
+    if wanted != given:
+        raise ValueError(
+            "The agent was made for other actions than the environments take: "
+            f"{wanted}. Received: {given}"
+        )
+    network = agent.policy
+    expected = _shapes(network.input)
+    received = _shapes(spaces.spec(envs.single_observation_space))
+    if expected != received:
+        raise ValueError(
+            f"The network '{network.name}' takes observations of shape "
+            f"{expected}, not those of the environments: begin it with "
+            "`rl.networks.inputs(observation_space)`, which also turns "
+            "categories into one-hot vectors. Received: observations of "
+            f"shape {received}, from {envs.single_observation_space}"
+        )
+
+
+def _shapes(tree):
+    """The shapes of a structure, as strings, without the batch axis."""
+    if isinstance(tree, dict):
+        return {key: _shapes(leaf) for key, leaf in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return tuple(map(_shapes, tree))
+    if isinstance(tree, spaces.Leaf):
+        return str(tree.shape)
+    return str(tuple(tree.shape[1:]))
 
 
 def make_loop(agent):

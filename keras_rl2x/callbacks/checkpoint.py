@@ -200,7 +200,7 @@ class Checkpoint(keras.callbacks.Callback):
 
         def interrupt(signum, frame):
             self.interrupted = True
-            signal.signal(signal.SIGINT, old)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             print(
                 "\nInterrupted: saving at the end of this epoch. Press Ctrl-C "
                 "again to stop at once, without saving."

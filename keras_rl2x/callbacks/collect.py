@@ -108,7 +108,7 @@ class Collect(keras.callbacks.Callback):
                 f"steps_per_epoch={steps}"
             )
         self._check_envs()
-        self._check_spaces()
+        self.model.check_spaces(self.envs)
         self.replay.set_block(self._chunk)
         if self.policy is None or self.policy.agent is not self.model:
             self.policy = Policy(
@@ -131,26 +131,6 @@ class Collect(keras.callbacks.Callback):
                     f"`{type(other).__name__}` steps the environments that "
                     "`Collect` is in the middle of: make others for it."
                 )
-
-    def _check_spaces(self):
-        envs, network = self.envs, self.model.policy
-        wanted = self.model.action_spec
-        given = spaces.action_spec(envs.single_action_space)
-        if wanted != given:
-            raise ValueError(
-                "The agent was made for other actions than the environments "
-                f"take: {wanted}. Received: {given}"
-            )
-        expected = _shapes(network.input)
-        received = _shapes(spaces.spec(envs.single_observation_space))
-        if expected != received:
-            raise ValueError(
-                f"The network '{network.name}' takes observations of shape "
-                f"{expected}, not those of the environments: begin it with "
-                "`rl.networks.inputs(observation_space)`, which also turns "
-                "categories into one-hot vectors. Received: observations of "
-                f"shape {received}, from {envs.single_observation_space}"
-            )
         if self.warmup > self.replay.capacity:
             raise ValueError(
                 "`warmup` is more than the replay holds. Received: "
@@ -327,14 +307,3 @@ class Collect(keras.callbacks.Callback):
         self._episodes.extend(map(tuple, state["episodes"]))
         self.policy.rng.bit_generator.state = state["rng"]
         self.driver.reset(self._reset_seed())
-
-
-def _shapes(tree):
-    """The shapes of a structure, as strings, without the batch axis."""
-    if isinstance(tree, dict):
-        return {key: _shapes(leaf) for key, leaf in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return tuple(map(_shapes, tree))
-    if isinstance(tree, spaces.Leaf):
-        return str(tree.shape)
-    return str(tuple(tree.shape[1:]))

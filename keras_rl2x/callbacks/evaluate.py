@@ -43,6 +43,9 @@ class Evaluate(keras.callbacks.Callback):
             self.envs = envs.make(env, num_envs, **kwargs)
         self._policy = None
 
+    def on_train_begin(self, logs=None):
+        self.model.check_spaces(self.envs)
+
     def on_epoch_end(self, epoch, logs=None):
         if self._policy is None or self._policy.agent is not self.model:
             self._policy = Policy(self.model, self.envs.num_envs)

@@ -1,5 +1,6 @@
 """Shows the agent playing."""
 
+import functools
 import io
 import os
 
@@ -55,7 +56,10 @@ class RecordVideo(keras.callbacks.Callback):
         self.max_frames = int(max_frames)
         self.width = int(width)
         self.seed = seed
-        self.envs = envs.make(env, render_mode="rgb_array", **kwargs)
+        self._make = functools.partial(
+            envs.make, env, render_mode="rgb_array", **kwargs
+        )
+        self._make().close()  # Fails now, if it does, not after hours.
         self._policy = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -78,11 +82,18 @@ class RecordVideo(keras.callbacks.Callback):
 
         def render():
             if len(frames) < self.max_frames:
-                frames.append(self._shrink(self.envs.render()[0]))
+                frames.append(self._shrink(environments.render()[0]))
 
-        self._policy.play(self.envs, self.episodes, self.seed, on_step=render)
+        # Closed each time: a renderer that is closed later, when Python gets
+        # round to it, may take that of other environments along (pygame's).
+        with self._make() as environments:
+            agent.check_spaces(environments)
+            fps = environments.metadata.get("render_fps", 30)
+            self._policy.play(
+                environments, self.episodes, self.seed, on_step=render
+            )
         env_steps = int(agent.env_steps.numpy())
-        image = _animate(frames, self.envs.metadata.get("render_fps", 30))
+        image = _animate(frames, fps)
         os.makedirs(self.directory, exist_ok=True)
         path = os.path.join(self.directory, f"episode_{env_steps:09d}.gif")
         with open(path, "wb") as file:

@@ -85,6 +85,11 @@ def test_follows_the_agent(living):
         assert logs["val_return"] == [action / 3]
 
 
+def test_another_environment(living):
+    with pytest.raises(ValueError, match=r"takes observations of shape \(1,\)"):
+        living.fit(rl.callbacks.Evaluate(toy.Identity))
+
+
 def test_wrong_episodes():
     with pytest.raises(ValueError, match="episodes=0"):
         rl.callbacks.Evaluate(toy.Bandit, episodes=0)

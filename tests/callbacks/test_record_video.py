@@ -78,17 +78,29 @@ def test_records_now_and_again(living, tmp_path):
     living.fit(record)
     with Image.open(record.record(living.agent)) as image:
         assert sum(milliseconds(image)) == 12 * 20
-    record.envs.close()
 
 
-def test_acts_greedily_and_alike(living, tmp_path):
-    paths = []
+def test_records_alike(living, tmp_path):
+    images = []
     for _ in range(2):
-        record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path / "again")
+        record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path)
         with open(record.record(living.agent), "rb") as file:
-            paths.append(file.read())
-        record.envs.close()
-    assert paths[0] == paths[1]
+            images.append(file.read())
+    assert images[0] == images[1]
+
+
+def test_leaves_other_renderers_alone(living, tmp_path):
+    with rl.envs.make("CartPole-v1", render_mode="rgb_array") as envs:
+        envs.reset(seed=0)
+        rl.callbacks.RecordVideo("CartPole-v1", tmp_path).record(living.agent)
+        envs.step(envs.action_space.sample())
+        assert envs.render()[0].shape == (400, 600, 3)
+
+
+def test_another_environment(living, tmp_path):
+    record = rl.callbacks.RecordVideo("Acrobot-v1", tmp_path)
+    with pytest.raises(ValueError, match="made for other actions"):
+        record.record(living.agent)
 
 
 def test_environment_without_pictures(tmp_path):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from keras_rl2x import data
+from keras_rl2x.data import prioritized
 from tests.data.lives import Life
 from tests.data.lives import check_batch
 from tests.data.lives import eagerly
@@ -152,7 +153,7 @@ def test_what_was_overwritten_meanwhile_is_not_revived():
 
 
 @hypothesis.settings(
-    max_examples=40, deadline=None, derandomize=True, database=None
+    max_examples=25, deadline=None, derandomize=True, database=None
 )
 @hypothesis.given(
     num_envs=st.integers(1, 3),
@@ -199,6 +200,18 @@ def test_rounding_never_finds_the_dead(seed):
     batch = replay.draw(1, 30_000)
     assert np.isin(batch["index"], cells).all()
     assert np.isfinite(batch["weight"]).all()
+
+
+def test_the_search_passes_over_what_has_no_priority():
+    ends = tf.constant([0, 0.1, 0.1, 0.3, 0.3], tf.float64)
+    # On a sum, on the last, and beyond it by a rounding.
+    point = tf.constant([0, 0.1, 0.3, 0.3 + 1e-15], tf.float64)
+    np.testing.assert_array_equal(
+        prioritized._search(ends, point), [1, 3, 3, 3]
+    )
+    np.testing.assert_array_equal(
+        prioritized._search(tf.tile(ends[None], [4, 1]), point), [1, 3, 3, 3]
+    )
 
 
 def test_priorities_survive_a_round_trip():
