@@ -5,6 +5,7 @@ import csv
 import json
 import os
 
+import gymnasium
 import keras
 import numpy as np
 
@@ -52,7 +53,7 @@ def train(
 
     Args:
         algorithm: String: `"dqn"`.
-        env: As in `rl.envs.make`.
+        env: As in `rl.envs.make`, but no vector environment.
         env_steps: Integer, how many environment steps to train for. Defaults
             to the preset's.
         seed: Integer: same seed, same weights. Defaults to 0.
@@ -74,6 +75,12 @@ def train(
         ValueError: If there is no such algorithm or setting; if `log_dir`
             holds a run already, or none to resume.
     """
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        raise ValueError(
+            "`train` makes environments to learn in, and others to evaluate "
+            "in: give it an id, or a function that returns one environment. "
+            f"Received: env={env}"
+        )
     changes = dict(overrides or {})
     if env_steps is not None:
         changes["env_steps"] = env_steps
@@ -274,8 +281,8 @@ def _schedules(settings, steps):
 def _find_folder(log_dir, settings, resume):
     """The folder of the run: a new one, or one that fits to be resumed."""
     if log_dir is None and not resume:
-        name = "{algorithm}-{env_id}-seed{seed}".format(**settings)
-        name = name.replace("/", "-")
+        name = (settings["env_id"] or "env").replace("/", "-")
+        name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
         tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
         return next(path for path in tries if not os.path.exists(path))
     file = os.path.join(log_dir or "", _SETTINGS)

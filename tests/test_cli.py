@@ -17,10 +17,14 @@ import pytest
 import keras_rl2x as rl
 from keras_rl2x import cli
 
-SMALL = (
-    "collect.warmup=100 collect.chunk=4 network.units=[8] "
-    "replay.capacity=1000 replay.prioritized=true evaluate.episodes=2"
-).split()
+SMALL = [
+    "collect.warmup=100",
+    "collect.chunk=4",
+    "evaluate.episodes=2",
+    "network.units=[8]",
+    "replay.capacity=1000",
+    "replay.prioritized=true",
+]
 
 
 def train(log_dir, *more, env="CartPole-v1", env_steps=600, epochs=2):

@@ -36,7 +36,7 @@ def get(algorithm, env_id):
     module = _ALGORITHMS.get(algorithm)
     if module is None:
         raise ValueError(
-            f"There is no algorithm of this name{nearest(algorithm, names())}. "
+            f"There is no algorithm of this name{_nearest(algorithm, names())}. "
             f"Received: {algorithm!r}; there are {sorted(_ALGORITHMS)}"
         )
     settings = copy.deepcopy(module.DEFAULT)
@@ -63,13 +63,13 @@ def override(settings, values):
         if not isinstance(place, dict) or last not in place:
             known = list(_dotted(settings))
             raise ValueError(
-                f"There is no setting of this name{nearest(dotted, known)}. "
+                f"There is no setting of this name{_nearest(dotted, known)}. "
                 f"Received: {dotted!r}; there are {known}"
             )
         place[last] = _like(dotted, place[last], value)
 
 
-def nearest(name, known):
+def _nearest(name, known):
     """`", did you mean 'x'?"`, or nothing."""
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -267,7 +267,7 @@ def _go_on(agent, batches, obs, path):
     np.savez(path, actions_before=before, **agent.get_state())
 
 
-def _resume(folder):
+def resume(folder):
     agent = keras.saving.load_model(os.path.join(folder, "agent.keras"))
     batches, obs = (
         tf.data.Dataset.load(os.path.join(folder, name))
@@ -278,4 +278,4 @@ def _resume(folder):
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        _resume(argument)
+        resume(argument)

@@ -334,7 +334,7 @@ def test_lambda_of_a_registered_function_round_trips(tmp_path):
         return lambda_network(envs, double_it)
 
     harness.save(dqn(network), tmp_path)
-    harness._resume(tmp_path)
+    harness.resume(tmp_path)
     harness.check_resumed(tmp_path)
 
 

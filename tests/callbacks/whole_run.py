@@ -71,7 +71,7 @@ def run(directory, epochs):
 
 
 class Final(keras.callbacks.Callback):
-    """The agent as it was trained: `EarlyStopping` puts the best in its place."""
+    """Keeps the agent as it was trained: in the end, it is the best one."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.state = self.model.get_state()

@@ -1,0 +1,185 @@
+"""The base class, by an agent with two optimizers and random updates."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl2x as rl
+from keras_rl2x.acting import samplers
+from keras_rl2x.agents import Agent
+from keras_rl2x.envs import toy
+from tests.agents import harness
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noisy(Agent):
+    """Learns rewards; one optimizer for the network, one for a scale."""
+
+    metric_names = ("loss", "scale")
+    sampler = staticmethod(samplers.epsilon_greedy)
+    no_exploration = {"epsilon": 0.0}
+
+    def __init__(self, action_space, seed=None, **kwargs):
+        super().__init__(action_space, seed, **kwargs)
+        initializer = keras.initializers.GlorotUniform(seed=seed)
+        self.network = keras.Sequential(
+            [
+                keras.Input((1,)),
+                keras.layers.Dense(8, "relu", kernel_initializer=initializer),
+                keras.layers.Dense(4, kernel_initializer=initializer),
+            ]
+        )
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+        self.another_optimizer = keras.optimizers.RMSprop(1e-3)
+        self.another_optimizer.build([self.scale])
+        self.built = True
+
+    @property
+    def policy(self):
+        return self.network
+
+    def call(self, obs):
+        return keras.ops.argmax(self.network(obs), axis=-1)
+
+    def exploration(self):
+        return {"epsilon": 0.3}
+
+    def train_step(self, batch):
+        noise = keras.random.normal(
+            batch["reward"].shape, 0.0, 0.01, seed=self.seed_generator
+        )
+
+        def loss_fn():
+            value = rl.ops.take(self.network(batch["obs"]), batch["action"])
+            error = self.scale * value - batch["reward"] - noise
+            return keras.ops.mean(error**2), error
+
+        loss, error = self.minimize(loss_fn, self.network.trainable_variables)
+        self.minimize(
+            lambda: (loss_fn()[0], None), [self.scale], self.another_optimizer
+        )
+        return self.finish(batch, loss=loss, scale=self.scale, error=error)
+
+
+def noisy(envs):
+    return Noisy(envs.single_action_space, seed=0)
+
+
+def test_harness(tmp_path):
+    harness.check_config(noisy, toy.Bandit)
+    harness.check_actions(noisy, toy.Bandit)
+    harness.check_loss_falls(noisy, toy.Bandit, harness.make_replay)
+    harness.check_eager(noisy, toy.Bandit, harness.make_replay)
+    harness.check_fit(noisy, toy.Bandit, harness.make_replay)
+    harness.save(noisy, tmp_path, toy.Bandit)
+    harness.resume(tmp_path)
+    harness.check_resumed(tmp_path)
+
+
+@pytest.fixture
+def living():
+    """The agent, compiled for three updates at once, and six batches."""
+    envs = harness.make_envs(toy.Bandit)
+    agent = harness.compiled(noisy, envs, steps_per_execution=3)
+    return agent, harness.fixed_batches(envs, harness.make_replay(envs))
+
+
+def test_every_optimizer_is_saved(living):
+    agent, batches = living
+    names = [optimizer.name for optimizer in agent.optimizers]
+    assert names == ["adam", "rmsprop"]
+    before = agent.get_state()
+    agent.fit(batches, verbose=0)
+    after = agent.get_state()
+    moved = [key for key in before if np.any(before[key] != after[key])]
+    # The seed's state; 4 weights and a scale; Adam's and RMSprop's counters
+    # and slots. What stays: `env_steps` and the two learning rates.
+    assert len(before) - len(moved) == 3
+    assert len(moved) == 1 + 5 + (1 + 8) + (1 + 1)
+    agent.set_state(before)
+    harness.assert_same(agent.get_state(), before)
+
+
+def test_state_of_another_agent(living):
+    agent, _ = living
+    state = agent.get_state()
+    key = max(state, key=lambda name: state[name].size)
+    state[key] = state[key][:1]
+    with pytest.raises(ValueError, match="The saved agent differs.*shapes"):
+        agent.set_state(state)
+    del state[key]
+    with pytest.raises(ValueError, match="The saved agent differs.*shapes"):
+        agent.set_state(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "updates"),
+    [
+        (lambda batches: batches, 6),
+        # Not a multiple of the three updates of an execution.
+        (lambda batches: batches.take(5), 5),
+        (lambda batches: batches.take(2), 2),
+        # Of a number that is known only in the end.
+        (lambda batches: batches.filter(lambda batch: True), 6),
+        (lambda batches: batches.take(4).filter(lambda batch: True), 4),
+    ],
+)
+def test_finite_data(living, change, updates):
+    agent, batches = living
+    agent.fit(change(batches), epochs=2, verbose=0)
+    assert agent.optimizer.iterations.numpy() == 2 * updates
+
+
+def test_fused_updates_are_those_of_keras(living):
+    agent, batches = living
+    state = agent.get_state()
+    logs = agent.fit(batches, verbose=0).history
+    fused = agent.get_state()
+    agent.set_state(state)
+    for batch in batches:
+        agent.train_on_batch(batch, return_dict=True)
+    harness.assert_same(fused, agent.get_state(), tolerance=1e-6)
+    assert set(logs) == {"loss", "scale"}
+
+
+def test_metrics_are_means_over_the_epoch(living):
+    agent, batches = living
+    seen = tf.Variable(tf.zeros([6]))
+
+    class Read(rl.callbacks.GraphCallback):
+        def on_update(self, agent, batch, values):
+            seen[agent.optimizer.iterations - 1].assign(values["loss"])
+
+    logs = agent.fit(batches, callbacks=[Read()], verbose=0).history
+    np.testing.assert_allclose(logs["loss"], [seen.numpy().mean()], rtol=1e-5)
+
+
+def test_fit_cleans_up_after_a_failure(living):
+    agent, batches = living
+    exits = []
+
+    class Exit(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise RuntimeError("no more")
+
+        def on_fit_exit(self):
+            exits.append(self)
+
+    callback = Exit()
+    with pytest.raises(RuntimeError, match="no more"):
+        agent.fit(batches, callbacks=[callback], verbose=0)
+    assert exits == [callback]
+    assert agent.fit_callbacks == ()
+
+
+def test_what_must_be_overridden():
+    agent = Agent(harness.make_envs(toy.Bandit).single_action_space)
+    for use in (
+        lambda: agent.policy,
+        lambda: agent.call(None),
+        lambda: agent.train_step(None),
+    ):
+        with pytest.raises(NotImplementedError):
+            use()
+    assert agent.targets == () and agent.exploration() == {}

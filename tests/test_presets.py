@@ -1,0 +1,157 @@
+import gymnasium
+import pytest
+
+import keras_rl2x as rl
+from keras_rl2x import presets
+from keras_rl2x import training
+
+ALL = [(name, env) for name, envs in presets.names().items() for env in envs]
+
+
+def test_names():
+    environments = presets.names()["dqn"]
+    assert {"CartPole-v1", "Acrobot-v1"} <= set(environments)
+    assert environments == sorted(environments)
+    assert all(env in gymnasium.registry for env in environments)
+
+
+@pytest.mark.parametrize(("algorithm", "env"), ALL)
+def test_preset_trains(algorithm, env, tmp_path, capsys):
+    settings = presets.get(algorithm, env)
+    if env.startswith("LunarLander"):
+        pytest.importorskip("Box2D")
+    # All of its numbers but those that make it long.
+    run = rl.train(
+        algorithm,
+        env,
+        env_steps=64 * settings["env"]["num_envs"] + 20,
+        log_dir=tmp_path,
+        overrides={
+            "epochs": 1,
+            "collect.warmup": 20,
+            "collect.env_steps_per_update": 1.0,
+            "evaluate.episodes": 1,
+        },
+        evaluation_episodes=1,
+        verbose=0,
+    )
+    assert run.evaluation["episodes"] == 1
+    assert type(run.agent).__name__.lower() == algorithm
+
+
+@pytest.mark.parametrize(("algorithm", "env"), ALL)
+def test_preset_is_complete(algorithm, env):
+    settings = presets.get(algorithm, env)
+    assert isinstance(settings["score"], float)
+    updates, warmup = training._budget(settings)
+    collect = settings["collect"]
+    assert updates % collect["chunk"] == 0
+    # Updates and warm-up together make up the steps that are announced.
+    learning = updates * settings["epochs"] * collect["env_steps_per_update"]
+    assert learning + warmup == settings["env_steps"]
+    assert warmup >= collect["warmup"]
+
+
+def test_get_gives_a_copy():
+    presets.get("dqn", "CartPole-v1")["agent"]["double"] = None
+    assert presets.get("dqn", "CartPole-v1")["agent"]["double"] is True
+
+
+def test_an_environment_without_a_preset_gets_the_defaults():
+    settings = presets.get("dqn", "Nothing-v0")
+    assert settings == presets.get("dqn", None)
+    assert settings["score"] is None
+
+
+def test_unknown_algorithm():
+    with pytest.raises(ValueError, match="did you mean 'dqn'.*'dqnn'"):
+        presets.get("dqnn", None)
+    with pytest.raises(ValueError, match=r"this name. Received: 'zzz'"):
+        presets.get("zzz", None)
+
+
+@pytest.fixture
+def settings():
+    return {
+        "flag": True,
+        "count": 3,
+        "rate": 0.5,
+        "learning_rate": 0.5,
+        "word": "max",
+        "units": (8, 8),
+        "score": None,
+        "agent": {"epsilon": {"from": 1.0, "to": 0.1, "over": 0.5}},
+    }
+
+
+SCHEDULE = {"from": 0.5, "to": 0, "over": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flag", False),
+        ("count", 4),
+        ("rate", 1),
+        ("rate", 0.1),
+        ("rate", None),
+        ("learning_rate", SCHEDULE),
+        ("word", "min"),
+        ("word", None),
+        ("units", [4]),
+        ("score", 475.0),
+        ("agent.epsilon", 0.1),
+        ("agent.epsilon", SCHEDULE),
+        ("agent.epsilon.to", 0.01),
+    ],
+)
+def test_override(settings, name, value):
+    presets.override(settings, {name: value})
+    *path, last = name.split(".")
+    for key in path:
+        settings = settings[key]
+    assert settings[last] == value
+
+
+def test_a_whole_number_may_be_written_as_a_float(settings):
+    presets.override(settings, {"count": 1e5})
+    assert settings["count"] == 100_000
+    assert isinstance(settings["count"], int)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flag", 1),
+        ("flag", "false"),
+        ("flag", None),
+        ("count", True),
+        ("count", 2.5),
+        ("count", "3"),
+        ("count", None),
+        ("count", float("nan")),
+        ("count", SCHEDULE),
+        ("rate", True),
+        ("rate", "fast"),
+        ("rate", SCHEDULE),
+        ("learning_rate", {"from": 1}),
+        ("word", 3),
+        ("units", 8),
+        ("units", "8"),
+        ("agent", {}),
+        ("agent", None),
+        ("agent.epsilon", "none"),
+        ("agent.epsilon", {"start": 1}),
+    ],
+)
+def test_override_of_another_type(settings, name, value):
+    with pytest.raises(ValueError, match=f"'{name}' must be like"):
+        presets.override(settings, {name: value})
+
+
+@pytest.mark.parametrize("name", ["flags", "agent.epsilom", "agent.flag.x", ""])
+def test_override_of_nothing(settings, name):
+    with pytest.raises(ValueError, match="no setting of this name"):
+        presets.override(settings, {name: 1})
+    with pytest.raises(ValueError, match="did you mean 'agent.epsilon'"):
+        presets.override(settings, {"agent.epsilom": 1})

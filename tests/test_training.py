@@ -1,0 +1,196 @@
+import os
+
+import gymnasium
+import keras
+import numpy as np
+import pytest
+from gymnasium import vector
+
+import keras_rl2x as rl
+from keras_rl2x.envs import toy
+
+SMALL = {
+    "epochs": 2,
+    "collect.warmup": 40,
+    "collect.chunk": 4,
+    "evaluate.episodes": 2,
+    "network.units": (8,),
+    "replay.capacity": 400,
+}
+
+
+def train(log_dir, env=toy.Identity, overrides=(), **kwargs):
+    return rl.train(
+        "dqn",
+        env,
+        log_dir=log_dir,
+        overrides={**SMALL, **dict(overrides)},
+        **{
+            "env_steps": 200,
+            "evaluation_episodes": 4,
+            "verbose": 0,
+            **kwargs,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("run"))
+
+
+def same_weights(one, other):
+    pairs = zip(one.agent.get_weights(), other.agent.get_weights())
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+def test_run(run):
+    assert isinstance(run.agent, rl.agents.DQN)
+    assert run.history.history["env_steps"] == [120, 200]
+    assert run.history.params["steps"] == 80
+    assert set(run.evaluation) == {"mean", "std", "min", "max", "episodes"}
+    assert not run.interrupted
+    saved = rl.load(os.path.join(run.log_dir, "agent.keras"))
+    assert saved.env_steps.numpy() == 200
+
+
+def test_same_seed_same_weights(run, tmp_path):
+    assert same_weights(run, train(tmp_path / "same"))
+    assert not same_weights(run, train(tmp_path / "other", seed=1))
+
+
+def test_overrides_reach_what_they_name(tmp_path):
+    run = train(
+        tmp_path,
+        overrides={
+            "agent.double": False,
+            "agent.head": "dueling",
+            "agent.epsilon": 0.25,
+            "collect.overlap": True,
+            "optimizer.learning_rate": {"from": 0.1, "to": 0.0, "over": 0.5},
+            "optimizer.global_clipnorm": None,
+            "replay.prioritized": True,
+            "replay.n_step": 2,
+            "target.tau": 0.5,
+        },
+        num_envs=3,
+    )
+    agent = run.agent
+    assert not agent.double and agent.head == "dueling"
+    assert agent.epsilon == 0.25
+    assert agent.optimizer.global_clipnorm is None
+    # Over half of the updates, it has come down to 0.
+    assert float(agent.optimizer.learning_rate.numpy()) == 0
+    # Whole rows of three environments; resets are made up for.
+    assert abs(run.history.history["env_steps"][-1] - 200) <= 6
+
+
+def test_network_kinds(tmp_path):
+    class Pictures(toy.Bandit):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = gymnasium.spaces.Box(
+                0, 255, (36, 36, 1), "uint8"
+            )
+
+        def reset(self, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros((36, 36, 1), "uint8"), {}
+
+        def step(self, action):
+            return self.reset()[0], *super().step(action)[1:]
+
+    run = train(tmp_path, Pictures, env_steps=60)
+    assert run.agent.network.name == "nature_cnn"
+
+
+def test_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [train(None, env_steps=60, evaluation_episodes=1) for _ in range(2)]
+    folders = [run.log_dir for run in runs]
+    assert folders == ["runs/dqn-env-seed0", "runs/dqn-env-seed0-1"]
+    with pytest.raises(ValueError, match="holds a run already"):
+        train(folders[0])
+
+
+def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="hubris"):
+        train(tmp_path / "run", overrides={"agent.loss": "hubris"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_vector_environment(tmp_path):
+    envs = vector.SyncVectorEnv([toy.Identity])
+    with pytest.raises(ValueError, match="function that returns one"):
+        train(tmp_path, envs)
+
+
+class Loaded(gymnasium.Wrapper):
+    """An environment whose first copy's episodes are worth 1, others 0.
+
+    Its episodes last for one step in the first copy and for five elsewhere.
+    """
+
+    copies = 0
+
+    def __init__(self):
+        super().__init__(toy.Identity())
+        self.first = Loaded.copies == 0
+        Loaded.copies += 1
+
+    def step(self, action):
+        obs, _, _, _, info = self.env.step(action)
+        over = self.first or self.env.steps == 5
+        return obs, float(self.first), over, False, info
+
+
+def test_evaluate_does_not_prefer_short_episodes(run):
+    Loaded.copies = 0
+    result = rl.evaluate(run.agent, Loaded, episodes=10, num_envs=2)
+    assert result == {
+        "mean": 0.5,
+        "std": 0.5,
+        "min": 0.0,
+        "max": 1.0,
+        "episodes": 10,
+    }
+
+
+def test_evaluate_takes_a_file_or_an_agent(run):
+    path = os.path.join(run.log_dir, "agent.keras")
+    results = [
+        rl.evaluate(agent, toy.Identity, episodes=7, seed=3)
+        for agent in (run.agent, path)
+    ]
+    assert results[0] == results[1]
+    assert results[0]["episodes"] == 7
+    with pytest.raises(ValueError, match="episodes=0"):
+        rl.evaluate(run.agent, toy.Identity, episodes=0)
+    with pytest.raises(ValueError, match="made for other actions"):
+        rl.evaluate(run.agent, lambda: toy.Identity(categories=5))
+
+
+def test_evaluate_is_greedy(run):
+    run.agent.epsilon, before = 1.0, run.agent.epsilon
+    exploring = rl.evaluate(run.agent, toy.Identity, episodes=20)
+    run.agent.epsilon = before
+    assert exploring == rl.evaluate(run.agent, toy.Identity, episodes=20)
+
+
+def test_load_gives_a_compiled_agent(run):
+    agent = rl.load(os.path.join(run.log_dir, "agent.keras"))
+    assert agent.compiled
+    updates = agent.optimizer.iterations.numpy()
+    assert updates == run.agent.optimizer.iterations.numpy() > 0
+    with pytest.raises(ValueError, match="no such file.*'missing.keras'"):
+        rl.load("missing.keras")
+
+
+def test_load_of_something_else(tmp_path):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    with pytest.raises(ValueError, match="does not hold an agent"):
+        rl.load(path)
+    (tmp_path / "text.keras").write_text("not a model")
+    with pytest.raises(ValueError, match="text.keras cannot be loaded"):
+        rl.load(tmp_path / "text.keras")
