@@ -85,6 +85,7 @@ class Collect(keras.callbacks.Callback):
         self.policy = None
         self._owed = 0.0
         self._restarts = 0
+        self._warmed = False
         self._episodes = deque(maxlen=100)
         self._worker = None
         self._pending = None
@@ -203,8 +204,8 @@ class Collect(keras.callbacks.Callback):
         return int(sequence.generate_state(1)[0])
 
     def _warm_up(self):
-        missing = self.warmup - self.replay.size
-        if missing <= 0 and self.replay.size:
+        """Fills the replay with random actions, once."""
+        if self._warmed:
             return
         actions = self.envs.action_space
         actions.seed(self.seed)
@@ -212,10 +213,15 @@ class Collect(keras.callbacks.Callback):
         def act(obs):
             return spaces.to_agent(self.model.action_spec, actions.sample())
 
-        while self.replay.size < max(self.warmup, 1):
-            missing = max(self.warmup, 1) - self.replay.size
+        # In steps taken: a full replay holds less than its capacity, because
+        # of its dead cells.
+        missing = max(self.warmup, 1) - self.replay.size
+        while missing > 0:
             rows = min(-(-missing // self.envs.num_envs), 1_000)
-            self._write(self._run(rows, act))
+            chunk = self._run(rows, act)
+            missing -= chunk.env_steps
+            self._write(chunk)
+        self._warmed = True
 
     def _run(self, rows, act):
         try:
@@ -289,6 +295,7 @@ class Collect(keras.callbacks.Callback):
             "replay": self.replay.get_state(),
             "owed": self._owed,
             "restarts": self._restarts,
+            "warmed": self._warmed,
             "episodes": [list(episode) for episode in self._episodes],
             "rng": self.policy.rng.bit_generator.state,
         }
@@ -303,6 +310,7 @@ class Collect(keras.callbacks.Callback):
         self.replay.set_state(state["replay"])
         self._owed = state["owed"]
         self._restarts = state["restarts"]
+        self._warmed = state["warmed"]
         self._episodes.clear()
         self._episodes.extend(map(tuple, state["episodes"]))
         self.policy.rng.bit_generator.state = state["rng"]
