@@ -99,44 +99,37 @@ def make_loop(agent):
     or may not see the priorities that this update sets.
 
     Args:
-        agent: A compiled `Agent`, with a `train_function` of Keras's.
+        agent: A compiled `Agent`.
 
     Returns:
         Function from an iterator over batches to the logs of the last update.
     """
-    of_keras = agent.train_function
     step = tf.function(
         agent.train_step, autograph=False, jit_compile=agent.jit_compile
     )
 
     @tf.function(autograph=False, reduce_retracing=True)
     def execute(iterator):
-        first = iterator.get_next()
-        # What does not depend on the batch must not run without one, either.
-        with tf.control_dependencies(tf.nest.flatten(first)):
-            logs = step(first)
-
-        def update(i, logs):
+        def update(i, done, logs):
             batch = iterator.get_next_as_optional()
-            return i + 1, tf.cond(
+            done, logs = tf.cond(
                 batch.has_value(),
-                lambda: step(batch.get_value()),
-                lambda: logs,
+                lambda: (done + 1, step(batch.get_value())),
+                lambda: (done, logs),
             )
+            return i + 1, done, logs
 
         return tf.while_loop(
-            lambda i, _: i < agent.steps_per_execution,
+            lambda i, *_: i < agent.steps_per_execution,
             update,
-            (1, logs),
+            (0, 0, agent.get_metrics_result()),
             parallel_iterations=1,
-        )[1]
+        )[1:]
 
     def train(iterator):
-        if not isinstance(iterator, tf.data.Iterator):  # `train_on_batch`
-            return of_keras(iterator)
-        try:
-            return execute(iterator)
-        except tf.errors.OutOfRangeError:
-            raise StopIteration from None
+        done, logs = execute(iterator)
+        if not done:
+            raise StopIteration
+        return logs
 
     return train
