@@ -25,6 +25,7 @@ import keras_rl2x as rl
 FAST = os.environ.get("KERAS_RL2X_FAST") == "1"  # For the tests.
 folder = pathlib.Path(os.environ.get("KERAS_RL2X_RUNS") or tempfile.mkdtemp())
 folder = folder / "dqn-cartpole"
+epochs, updates = (1, 128) if FAST else (20, 2_432)  # Updates in an epoch.
 
 # --- The parts --------------------------------------------------------------
 # Four copies of the environment step together, so that one call of the network
@@ -58,10 +59,14 @@ def train(envs):
         loss="squared",
     )
 
-    # Nothing here is special to agents, but `steps_per_execution` matters more
-    # than elsewhere: 64 updates run as one call into the graph.
+    # Nothing here is special to agents. A learning rate that falls to 0 lets
+    # the policy settle; and `steps_per_execution` matters more than elsewhere:
+    # 64 updates run as one call into the graph.
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        1e-3, epochs * updates, 0.0
+    )
     agent.compile(
-        keras.optimizers.Adam(1e-3, global_clipnorm=100.0),
+        keras.optimizers.Adam(rate, global_clipnorm=100.0),
         steps_per_execution=64,
     )
 
@@ -73,20 +78,19 @@ def train(envs):
     # into the logs, so their order is the order of the story: live, move the
     # target, measure; then stop, save and show by what was measured.
     callbacks = [
-        # Two steps in the environments for each update, after a beginning of
-        # 1,000 random ones. Writes `return`, the mean over recent episodes.
+        # A step in an environment for each update, after a beginning of 1,000
+        # random ones. Writes `return`, the mean over recent episodes.
         rl.callbacks.Collect(
-            envs, replay, env_steps_per_update=2, warmup=1_000
+            envs, replay, env_steps_per_update=1, warmup=1_000
         ),
         # Moves the target network a hundredth of the way to the weights. This
         # happens inside the graph, after every single update.
         rl.callbacks.TargetUpdate(tau=0.01),
         # Plays greedily, elsewhere. Writes `val_return`...
         rl.callbacks.Evaluate("CartPole-v1", episodes=2 if FAST else 20),
-        # ... which Keras's own callbacks understand.
-        keras.callbacks.EarlyStopping(
-            "val_return", mode="max", patience=4, start_from_epoch=10
-        ),
+        # ... which Keras's own callbacks understand. Learning has its plateaus:
+        # be patient.
+        keras.callbacks.EarlyStopping("val_return", mode="max", patience=10),
         keras.callbacks.ModelCheckpoint(
             folder / "best.keras", "val_return", mode="max", save_best_only=True
         ),
@@ -96,12 +100,12 @@ def train(envs):
         ),
     ]
 
-    # An epoch is an interval of reporting. 20 epochs of 1,216 updates, at two
-    # steps each, are about 50,000 environment steps.
+    # An epoch is an interval of reporting. All 20 together, and the beginning,
+    # are about 50,000 environment steps.
     history = agent.fit(
         replay.dataset(batch_size=64),
-        steps_per_epoch=128 if FAST else 1_216,
-        epochs=1 if FAST else 20,
+        steps_per_epoch=updates,
+        epochs=epochs,
         callbacks=callbacks,
         verbose=2,
     )

@@ -36,8 +36,9 @@ def get(algorithm, env_id):
     module = _ALGORITHMS.get(algorithm)
     if module is None:
         raise ValueError(
-            f"There is no algorithm of this name{_nearest(algorithm, names())}. "
-            f"Received: {algorithm!r}; there are {sorted(_ALGORITHMS)}"
+            "There is no algorithm of this name"
+            f"{_nearest(algorithm, names())}. Received: {algorithm!r}; there "
+            f"are {sorted(_ALGORITHMS)}"
         )
     settings = copy.deepcopy(module.DEFAULT)
     _merge(settings, copy.deepcopy(module.ENVS.get(env_id, {})))
