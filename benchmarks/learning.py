@@ -21,6 +21,7 @@ import numpy as np
 import robust
 
 import keras_rl2x as rl
+from keras_rl2x import cli
 from keras_rl2x import extras
 
 CURVE = ("seed", "epoch", "env_steps", "return", "val_return")
@@ -71,7 +72,7 @@ def _parse():
         "--set",
         action="append",
         default=[],
-        type=_setting,
+        type=cli.parse_setting,
         metavar="NAME=VALUE",
         help="override a setting, such as agent.double=false",
     )
@@ -95,17 +96,6 @@ def _parse():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only-seed", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def _setting(text):
-    """`"agent.double=false"` as a pair of a name and a value."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _settings(arguments):

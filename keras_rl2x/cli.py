@@ -86,7 +86,7 @@ def _train(arguments):
         num_envs=arguments.num_envs,
         log_dir=arguments.log_dir,
         resume=arguments.resume,
-        overrides=dict(map(_setting, arguments.set)),
+        overrides=dict(map(parse_setting, arguments.set)),
     )
     folder = run.log_dir
     if run.interrupted:
@@ -111,7 +111,7 @@ def _train(arguments):
     return 0
 
 
-def _setting(text):
+def parse_setting(text):
     """`"agent.double=false"` as a pair of a name and a value."""
     name, equals, value = text.partition("=")
     if not equals:

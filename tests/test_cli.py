@@ -225,7 +225,7 @@ def test_refused_settings(setting, message, capsys, tmp_path, monkeypatch):
     ],
 )
 def test_settings_are_parsed(text, expected):
-    assert cli._setting(text) == expected
+    assert cli.parse_setting(text) == expected
 
 
 def test_run_that_was_begun(copied, capsys):

@@ -36,6 +36,7 @@ def test_fast(tutorial, tmp_path):
 
 def test_files_go_where_the_reader_says(tmp_path):
     runs = tmp_path / "runs"
+    runs.mkdir()
     _run(TUTORIALS[1], tmp_path, KERAS_RL2X_FAST="1", KERAS_RL2X_RUNS=str(runs))
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert list(runs.rglob("best.keras"))

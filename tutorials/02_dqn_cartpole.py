@@ -9,8 +9,8 @@ come from: the agent lives through them, while it is fitted.
 
     python tutorials/02_dqn_cartpole.py
 
-Files go to a new temporary folder, or to the one that the environment variable
-KERAS_RL2X_RUNS names.
+Files go to a new folder: inside the one that the environment variable
+KERAS_RL2X_RUNS names, or else where temporary files go.
 """
 
 import os
@@ -23,28 +23,23 @@ import numpy as np
 import keras_rl2x as rl
 
 FAST = os.environ.get("KERAS_RL2X_FAST") == "1"  # For the tests.
-folder = pathlib.Path(os.environ.get("KERAS_RL2X_RUNS") or tempfile.mkdtemp())
-folder = folder / "dqn-cartpole"
-epochs, updates = (1, 128) if FAST else (20, 2_432)  # Updates in an epoch.
+runs = os.environ.get("KERAS_RL2X_RUNS")
+folder = pathlib.Path(tempfile.mkdtemp(prefix="dqn-cartpole-", dir=runs))
+# Updates in an epoch, and random steps before the first: 50,000 steps in all.
+epochs, updates, warmup = (1, 128, 200) if FAST else (20, 2_432, 1_360)
 
 # --- The parts --------------------------------------------------------------
-# Four copies of the environment step together, so that one call of the network
-# gives four actions. They belong in a `with` block: environments may hold
-# windows and processes, and the block closes them, also after an error. All
-# that uses them stands inside it, in one function.
+# An environment belongs in a `with` block: it may hold windows and processes,
+# and the block closes them, also after an error. All that uses it stands
+# inside the block; here, in one function. (`num_envs=8` would step eight copies
+# together. A batch of one is a batch: nothing below would change.)
 
 
 def train(envs):
-    # The network is any Keras model from observations to features. This one
-    # knows that angles are small numbers and positions large ones; if yours
-    # need no such care, `rl.networks.mlp(envs.single_observation_space)` will
-    # do.
-    network = keras.Sequential(
-        [
-            keras.Input(envs.single_observation_space.shape),
-            keras.layers.Dense(256, "relu"),
-            keras.layers.Dense(256, "relu"),
-        ]
+    # From observations to features: 256 numbers about the state of the cart.
+    # Any `keras.Model` will do; one with several inputs, or pretrained.
+    network = rl.networks.mlp(
+        envs.single_observation_space, units=(256, 256), seed=0
     )
 
     # The agent adds the layer of action values and the copy of the network
@@ -57,6 +52,7 @@ def train(envs):
         envs.single_action_space,
         epsilon=keras.optimizers.schedules.PolynomialDecay(1.0, 7_500, 0.05),
         loss="squared",
+        seed=0,
     )
 
     # Nothing here is special to agents. A learning rate that falls to 0 lets
@@ -78,10 +74,10 @@ def train(envs):
     # into the logs, so their order is the order of the story: live, move the
     # target, measure; then stop, save and show by what was measured.
     callbacks = [
-        # A step in an environment for each update, after a beginning of 1,000
-        # random ones. Writes `return`, the mean over recent episodes.
+        # A step in the environment for each update, after the random ones at
+        # the beginning. Writes `return`, the mean over the last 100 episodes.
         rl.callbacks.Collect(
-            envs, replay, env_steps_per_update=1, warmup=1_000
+            envs, replay, env_steps_per_update=1, warmup=warmup
         ),
         # Moves the target network a hundredth of the way to the weights. This
         # happens inside the graph, after every single update.
@@ -90,18 +86,20 @@ def train(envs):
         rl.callbacks.Evaluate("CartPole-v1", episodes=2 if FAST else 20),
         # ... which Keras's own callbacks understand. Learning has its plateaus:
         # be patient.
-        keras.callbacks.EarlyStopping("val_return", mode="max", patience=10),
+        keras.callbacks.EarlyStopping("val_return", mode="max", patience=6),
         keras.callbacks.ModelCheckpoint(
             folder / "best.keras", "val_return", mode="max", save_best_only=True
         ),
+        # Saves the whole run, after Ctrl-C too: `fit` goes on from what it
+        # finds in this folder.
+        rl.callbacks.Checkpoint(folder / "checkpoints"),
         rl.callbacks.TensorBoard(folder),
         rl.callbacks.RecordVideo(
             "CartPole-v1", folder / "video", every=1 if FAST else 5
         ),
     ]
 
-    # An epoch is an interval of reporting. All 20 together, and the beginning,
-    # are about 50,000 environment steps.
+    # An epoch is an interval of reporting: so many updates.
     history = agent.fit(
         replay.dataset(batch_size=64),
         steps_per_epoch=updates,
@@ -112,8 +110,7 @@ def train(envs):
     return agent, history.history
 
 
-keras.utils.set_random_seed(0)
-with rl.envs.make("CartPole-v1", num_envs=4, seed=0) as envs:
+with rl.envs.make("CartPole-v1", seed=0) as envs:
     agent, history = train(envs)
 
 # --- What it left -----------------------------------------------------------
@@ -125,7 +122,7 @@ with rl.envs.make("CartPole-v1", num_envs=4, seed=0) as envs:
 best = max(history["val_return"])
 steps = history["env_steps"][-1]
 print(f"\nBest val_return {best:.0f}, {steps:,.0f} environment steps")
-for path in sorted(folder.rglob("*.*")):
+for path in sorted(folder.glob("*")):
     print("  ", path)
 print(f"Look at it: tensorboard --logdir {folder}")
 assert list(folder.glob("video/*.gif")) and list(folder.glob("events.*"))

@@ -170,7 +170,7 @@ class Agent(keras.Model):
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
-            self._check_callbacks()
+            fitting.check_callbacks(self)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
             for callback in self.fit_callbacks:
@@ -178,17 +178,6 @@ class Agent(keras.Model):
                     callback.on_fit_exit()
             self.fit_callbacks = ()
             self._initial_epoch = None
-
-    def _check_callbacks(self):
-        if self.targets and not any(
-            getattr(c, "moves_targets", False) for c in self.fit_callbacks
-        ):
-            raise ValueError(
-                f"{type(self).__name__} has a target network that nothing "
-                "would move: add `rl.callbacks.TargetUpdate(every=...)` to "
-                "the callbacks of `fit`."
-            )
-        fitting.check_order(self.fit_callbacks)
 
     def make_train_function(self, force=False):
         # Graph callbacks are part of what is traced.

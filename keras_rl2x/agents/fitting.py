@@ -8,17 +8,25 @@ import tensorflow as tf
 from keras_rl2x import spaces
 
 
-def check_order(callbacks):
-    """Refuses callbacks that would not do in this order what they are for.
+def check_callbacks(agent):
+    """Refuses callbacks that cannot do what they are for.
 
     Args:
-        callbacks: List of `keras.callbacks.Callback`s. Attributes that count:
-            `writes` and `reads`, tuples of names in the logs; `stands_behind`
-            and `stands_before`, tuples of classes.
+        agent: An `Agent`; its `fit_callbacks` are checked. Attributes that
+            count: `moves_targets`; `writes` and `reads`, tuples of names in
+            the logs; `stands_behind` and `stands_before`, tuples of classes.
 
     Raises:
-        ValueError: Says which of them to put before which.
+        ValueError: Says which to add, or to put before which.
     """
+    callbacks = agent.fit_callbacks
+    movers = [c for c in callbacks if getattr(c, "moves_targets", False)]
+    if agent.targets and not movers:
+        raise ValueError(
+            f"{type(agent).__name__} has a target network that nothing would "
+            "move: add `rl.callbacks.TargetUpdate(every=...)` to the callbacks "
+            "of `fit`."
+        )
     for first, second in itertools.combinations(callbacks, 2):
         reason = _misplaced(first, second)
         if reason:

@@ -382,3 +382,17 @@ def test_wrong_arguments():
         rl.agents.DQN(network, actions, head="duelling")
     with pytest.raises(TypeError, match="must be a `keras.Model`"):
         rl.agents.DQN((64, 64), actions)
+
+
+def test_sequential_network_without_a_head():
+    def network(envs):
+        return keras.Sequential(
+            [
+                keras.Input((1,)),
+                keras.layers.Dense(4, kernel_initializer="ones"),
+            ]
+        )
+
+    make_agent = dqn(network, head=None)
+    harness.check_config(make_agent, toy.Bandit)
+    harness.check_actions(make_agent, toy.Bandit)

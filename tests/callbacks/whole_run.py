@@ -32,13 +32,13 @@ def run(directory, epochs):
         n_step=3,
         beta=keras.optimizers.schedules.PolynomialDecay(0.4, 500, 1.0),
     )
+    # The fewest steps: the first epoch is the best for ever, all others count.
     stop = keras.callbacks.EarlyStopping(
-        "val_return",
-        mode="max",
-        patience=10**6,
-        restore_best_weights=True,
+        "env_steps", mode="min", patience=10**6, restore_best_weights=True
     )
-    reduce = keras.callbacks.ReduceLROnPlateau("loss", 0.9, patience=1)
+    reduce = keras.callbacks.ReduceLROnPlateau(
+        "env_steps", 0.9, mode="min", patience=3, cooldown=2
+    )
     best = keras.callbacks.ModelCheckpoint(
         f"{directory}/best.keras", "val_return", mode="max", save_best_only=True
     )
