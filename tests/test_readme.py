@@ -14,6 +14,11 @@ from keras_rl2x import cli
 ROOT = pathlib.Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "tutorials" / "README.md"]
 
+
+def _name(readme):
+    return str(readme.relative_to(ROOT))
+
+
 _FENCE = re.compile(
     r"^```[ \t]*(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```[ \t]*$",
     re.MULTILINE | re.DOTALL,
@@ -88,12 +93,12 @@ def _parse(markdown):
             assert not refused.code, arguments
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("readme", READMES, ids=_name)
 def test_python_blocks_run(readme, tmp_path):
     _run(readme.read_text(), tmp_path)
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("readme", READMES, ids=_name)
 def test_commands_parse(readme):
     _parse(readme.read_text())
 

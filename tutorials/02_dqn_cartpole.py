@@ -32,7 +32,7 @@ epochs, updates, warmup = (1, 128, 200) if FAST else (20, 2_432, 1_360)
 # An environment belongs in a `with` block: it may hold windows and processes,
 # and the block closes them, also after an error. All that uses it stands
 # inside the block; here, in one function. (`num_envs=8` would step eight copies
-# together. A batch of one is a batch: nothing below would change.)
+# together, and the code below would stay as it is.)
 
 
 def train(envs):

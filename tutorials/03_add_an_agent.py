@@ -6,7 +6,7 @@ takes a random action. Expected Sarsa learns what an action is worth to *this*
 agent, its slips included. Where a slip is deadly, that is the wiser question.
 
 We write it as if for the library: the equation as a function, tested by hand;
-the agent, a class of four short methods; then train it where the right
+the agent, a class of a few short methods; then train it where the right
 answer is known.
 
     python tutorials/03_add_an_agent.py
