@@ -1,6 +1,8 @@
 """`make`: any Gymnasium environment as a checked vector environment."""
 
 import functools
+import multiprocessing
+import signal
 
 import gymnasium
 from gymnasium import vector
@@ -100,9 +102,18 @@ def _vectorize(env, num_envs, vectorization, kwargs):
     copies = [one] * int(num_envs)
     mode = vector.AutoresetMode.NEXT_STEP
     if vectorization == "async":
+        copies = [functools.partial(_in_worker, one)] * int(num_envs)
         return vector.AsyncVectorEnv(copies, autoreset_mode=mode)
     # Drivers copy what they keep: a copy at every step would be wasted.
     return vector.SyncVectorEnv(copies, copy=False, autoreset_mode=mode)
+
+
+def _in_worker(one):
+    # Ctrl-C reaches the workers too, and would end them: that is for the
+    # process that they work for to decide.
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return one()
 
 
 def _check_autoreset(envs):
