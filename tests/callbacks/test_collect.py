@@ -320,3 +320,5 @@ def test_plain_vector_environment(living):
     envs = vector.SyncVectorEnv([endless] * 2)
     collect = rl.callbacks.Collect(envs, living.replay, warmup=20)
     living.fit(collect=collect)
+    assert living.replay.size >= 20
+    assert living.agent.env_steps.numpy() >= 20
