@@ -36,7 +36,7 @@ JOBS = {
         "capacity": 100_000,
         "env_steps_per_update": 2,
         "updates_per_target_update": 128,
-        "ours": {"chunk": 128},
+        "ours": {"chunk": 128, "overlap": True},
         "sb3": {"train_freq": 256},
     },
     "dqn-lunarlander": {
@@ -55,7 +55,7 @@ JOBS = {
         "env_steps_per_update": 1,
         "updates_per_target_update": 250,
         # The job is one update per step; how many come at once is not.
-        "ours": {"chunk": 64},
+        "ours": {"chunk": 64, "overlap": True},
         "sb3": {"train_freq": 4},
     },
 }
@@ -79,6 +79,7 @@ def main():
     env_steps = arguments.env_steps or job["env_steps"]
     # Our side measures whole epochs, each as long as the warm part.
     job["env_steps"] = max(1, env_steps // WARM_ENV_STEPS) * WARM_ENV_STEPS
+    job["ours"] = {**job["ours"], "threads": arguments.tf_threads}
     job["sb3"] = {**job["sb3"], "threads": arguments.torch_threads}
     interpreters = {"ours": sys.executable, "sb3": arguments.peer_python}
     runs = {"ours": [], "sb3": []}
@@ -105,6 +106,9 @@ def _parse():
         default=sys.executable,
         metavar="PATH",
         help="a Python that has Stable-Baselines3; by default this one",
+    )
+    parser.add_argument(
+        "--tf-threads", type=int, help="by default as many as TensorFlow takes"
     )
     parser.add_argument(
         "--torch-threads", type=int, help="by default as many as torch takes"

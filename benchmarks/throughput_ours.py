@@ -40,6 +40,9 @@ class Stamps(keras.callbacks.Callback):
 
 def main():
     job = json.loads(sys.argv[1])
+    threads = job["ours"].pop("threads")
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     result = TRAIN[job["algorithm"]](job)
     result["versions"] = machine.versions(*machine.OURS)
     print(json.dumps(result))

@@ -6,6 +6,7 @@ to compare and to write into a configuration file.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from gymnasium import spaces
@@ -13,6 +14,13 @@ from gymnasium import spaces
 # What is stored for each dtype that an environment may use. Networks compute
 # in float32, so storing float64 would only double the replay's size.
 _STORED = {"float64": "float32", "bool": "uint8"}
+
+# The logit, or the value, of an action that is not allowed. Finite: its
+# probability is exactly 0, and products with its logarithm are 0 and not NaN.
+MASKED = -1e9
+
+# Bounds beyond this are none: some environments write the largest float.
+_UNBOUNDED = 1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +46,19 @@ class Leaf:
     start: tuple = ()
     low: list = None
     high: list = None
+
+    @functools.cached_property
+    def affine(self):
+        """Arrays `(low, high, centre, half)` of a `"box"`.
+
+        Where every entry is bounded on both sides, the agent's actions from -1
+        to 1 become `centre + half * action`; else the agent's are the
+        environment's. In both cases what exceeds the bounds is clipped.
+        """
+        low, high = np.array(self.low, "f4"), np.array(self.high, "f4")
+        if np.all(np.abs([low, high]) < _UNBOUNDED):
+            return low, high, (low + high) / 2, (high - low) / 2
+        return low, high, np.zeros_like(low), np.ones_like(low)
 
 
 def spec(space):
@@ -116,23 +137,32 @@ def action_spec(space):
     return from_config(space)
 
 
-def require(space, kind, owner):
-    """Returns `action_spec(space)` if it is one leaf of this kind.
+def require(space, kinds, owner):
+    """Returns `action_spec(space)` if it is one leaf of one of these kinds.
 
     Args:
         space: As in `action_spec`.
-        kind: String, one of the kinds of `Leaf`.
+        kinds: Tuple of strings, the kinds of `Leaf` that are allowed.
         owner: String, the name of the agent that asks.
 
     Raises:
         TypeError: If the space is of another kind.
     """
     leaf = action_spec(space)
-    if not isinstance(leaf, Leaf) or leaf.kind != kind:
-        name = kind.replace("_", " ").title().replace(" ", "")
+    if not isinstance(leaf, Leaf) or leaf.kind not in kinds:
+        names = " or ".join(
+            f"`{kind.replace('_', ' ').title().replace(' ', '')}`"
+            for kind in kinds
+        )
         raise TypeError(
-            f"{owner} acts in a `{name}` space only: choose another agent, "
+            f"{owner} acts in a {names} space only: choose another agent, "
             "or wrap the environment to convert its actions. Received: "
+            f"action_space={space}"
+        )
+    if leaf.kind == "box" and not leaf.dtype.startswith("float"):
+        raise TypeError(
+            f"{owner} gives real numbers, and this `Box` holds integers: use "
+            "`MultiDiscrete` for the actions, or a `Box` of float32. Received: "
             f"action_space={space}"
         )
     return leaf
@@ -161,18 +191,24 @@ def from_config(config):
     return Leaf(**values)
 
 
-def to_env(leaf, action):
+def to_env(leaf, action, xp=np):
     """Turns the agent's actions into the environment's.
 
     Args:
         leaf: A spec.
-        action: Array or tensor `[N, *leaf.shape]`, categories counted from 0.
+        action: Array or tensor `[N, *leaf.shape]`: categories counted from 0;
+            numbers from -1 to 1 where the space is bounded.
+        xp: The module to compute with, `numpy` or `keras.ops`.
 
     Returns:
-        The same, categories counted from the space's `start`.
+        The same, categories counted from the space's `start`; numbers scaled
+        to the space's bounds, and clipped to them.
     """
     if isinstance(leaf, tuple):
-        return tuple(map(to_env, leaf, action))
+        return tuple(to_env(*pair, xp) for pair in zip(leaf, action))
+    if leaf.kind == "box":
+        low, high, centre, half = leaf.affine
+        return xp.clip(action * half + centre, low, high)
     if not any(leaf.start):
         return action
     return action + np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)
@@ -183,14 +219,16 @@ def to_agent(leaf, action):
 
     Args:
         leaf: A spec.
-        action: Array or tensor `[N, *leaf.shape]`, categories counted from
-            the space's `start`.
+        action: Array `[N, *leaf.shape]`.
 
     Returns:
-        The same, categories counted from 0.
+        The same, categories counted from 0, numbers scaled to -1 and 1.
     """
     if isinstance(leaf, tuple):
         return tuple(map(to_agent, leaf, action))
+    if leaf.kind == "box":
+        _, _, centre, half = leaf.affine
+        return (action - centre) / half
     if not any(leaf.start):
         return action
     return action - np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)

@@ -11,9 +11,8 @@ import numpy as np
 
 from keras_rl2x import agents
 from keras_rl2x import callbacks
-from keras_rl2x import data
+from keras_rl2x import compose
 from keras_rl2x import envs
-from keras_rl2x import networks
 from keras_rl2x import presets
 from keras_rl2x.acting.policy import Policy
 
@@ -52,7 +51,7 @@ def train(
     `settings.json`, TensorBoard's events and `checkpoints/`.
 
     Args:
-        algorithm: String: `"dqn"`.
+        algorithm: String, such as `"dqn"`; see `rl.presets.names()`.
         env: As in `rl.envs.make`, but no vector environment.
         env_steps: Integer, how many environment steps to train for. Defaults
             to the preset's.
@@ -165,117 +164,30 @@ def load(path):
 
 
 def _fit(environments, env, settings, log_dir, verbose):
-    collect, target = settings["collect"], settings["target"]
-    seed, epochs = settings["seed"], settings["epochs"]
-    steps_per_epoch, warmup = _budget(settings)
-    updates = steps_per_epoch * epochs
-    agent = _make_agent(environments, settings, updates)
-    replay = _make_replay(environments, settings, updates)
+    parts = compose.compose(environments, settings)
     checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
     history = os.path.join(log_dir, "history.csv")
     restored = checkpoint.latest()
     if restored is not None:
         _cut_history(history, restored["epoch"])
-    fit_callbacks = [
-        callbacks.Collect(
-            environments, replay, seed=seed, **{**collect, "warmup": warmup}
-        ),
-        callbacks.TargetUpdate(**target),
-        callbacks.Evaluate(env, seed=1_000 + seed, **settings["evaluate"]),
-        callbacks.TensorBoard(log_dir, settings),
-        keras.callbacks.CSVLogger(history, append=restored is not None),
-        # Behind the history, which then holds every epoch that was saved.
-        checkpoint,
-    ]
-    if settings["replay"]["prioritized"]:
-        fit_callbacks.append(callbacks.UpdatePriorities(replay))
     _begin(log_dir, settings)
-    fitted = agent.fit(
-        replay.dataset(settings["replay"]["batch_size"]),
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-        callbacks=fit_callbacks,
+    fitted = parts.agent.fit(
+        parts.dataset,
+        steps_per_epoch=parts.steps_per_epoch,
+        epochs=parts.epochs,
+        callbacks=[
+            *parts.callbacks,
+            callbacks.Evaluate(
+                env, seed=1_000 + settings["seed"], **settings["evaluate"]
+            ),
+            callbacks.TensorBoard(log_dir, settings),
+            keras.callbacks.CSVLogger(history, append=restored is not None),
+            # Behind the history, which then holds every epoch that was saved.
+            checkpoint,
+        ],
         verbose=verbose,
     )
-    return Run(agent, fitted, None, log_dir, checkpoint.interrupted)
-
-
-def _budget(settings):
-    """Updates per epoch and warm-up, which together make up `env_steps`."""
-    collect, epochs = settings["collect"], settings["epochs"]
-    ratio, chunk = collect["env_steps_per_update"], collect["chunk"]
-    env_steps = settings["env_steps"]
-    if min(epochs, ratio, chunk) <= 0:
-        raise ValueError(
-            "`epochs`, `collect.chunk` and `collect.env_steps_per_update` must "
-            f"be positive. Received: {epochs}, {chunk} and {ratio}"
-        )
-    chunks = int((env_steps - collect["warmup"]) / (ratio * chunk * epochs))
-    if chunks < 1:
-        raise ValueError(
-            f"{env_steps} environment steps are too few for {epochs} epochs of "
-            f"at least one chunk ({chunk} updates) each, after a warm-up of "
-            f"{collect['warmup']}: raise `env_steps`, or lower `epochs`, "
-            "`collect.chunk` or `collect.warmup`."
-        )
-    updates = chunks * chunk
-    return updates, env_steps - round(updates * epochs * ratio)
-
-
-def _make_agent(environments, settings, updates):
-    seed = settings["seed"]
-    network = _make_network(
-        environments.single_observation_space, seed, **settings["network"]
-    )
-    agent = agents.DQN(
-        network,
-        environments.single_action_space,
-        seed=seed,
-        **_schedules(settings["agent"], settings["env_steps"]),
-    )
-    agent.compile(
-        keras.optimizers.Adam(**_schedules(settings["optimizer"], updates)),
-        steps_per_execution=settings["collect"]["chunk"],
-    )
-    return agent
-
-
-def _make_network(space, seed, kind, **arguments):
-    if kind == "auto":
-        images = len(space.shape or ()) == 3
-        kind = "nature_cnn" if images else "mlp"
-    if kind == "nature_cnn":
-        return networks.nature_cnn(space, seed=seed)
-    if kind == "mlp":
-        return networks.mlp(space, seed=seed, **arguments)
-    raise ValueError(
-        "`network.kind` must be 'auto', 'mlp' or 'nature_cnn'. "
-        f"Received: {kind!r}"
-    )
-
-
-def _make_replay(environments, settings, updates):
-    arguments = dict(settings["replay"], seed=settings["seed"])
-    del arguments["batch_size"]
-    prioritized = arguments.pop("prioritized")
-    if prioritized:
-        arguments = _schedules(arguments, updates)
-        return data.PrioritizedReplay(environments, **arguments)
-    del arguments["alpha"], arguments["beta"]
-    return data.Replay(environments, **arguments)
-
-
-def _schedules(settings, steps):
-    """The settings, with schedules as Keras schedules over `steps`."""
-
-    def resolve(value):
-        if not isinstance(value, dict):
-            return value
-        return keras.optimizers.schedules.PolynomialDecay(
-            value["from"], max(1, round(value["over"] * steps)), value["to"]
-        )
-
-    return {key: resolve(value) for key, value in settings.items()}
+    return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
 
 
 def _find_folder(log_dir, settings, resume):

@@ -21,17 +21,19 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
     if env.startswith("LunarLander"):
         pytest.importorskip("Box2D")
     # All of its numbers but those that make it long.
+    short = {"epochs": 1, "evaluate.episodes": 1}
+    if "replay" in settings:
+        env_steps = 64 * settings["env"]["num_envs"] + 20
+        short |= {"collect.warmup": 20, "collect.env_steps_per_update": 1.0}
+    else:
+        env_steps = 16 * settings["env"]["num_envs"]
+        short |= {"rollout.steps": 8, "rollout.minibatch_size": None}
     run = rl.train(
         algorithm,
         env,
-        env_steps=64 * settings["env"]["num_envs"] + 20,
+        env_steps=env_steps,
         log_dir=tmp_path,
-        overrides={
-            "epochs": 1,
-            "collect.warmup": 20,
-            "collect.env_steps_per_update": 1.0,
-            "evaluate.episodes": 1,
-        },
+        overrides=short,
         evaluation_episodes=1,
         verbose=0,
     )

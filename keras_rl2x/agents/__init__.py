@@ -1,6 +1,11 @@
 """The agents: one readable file each."""
 
+from keras_rl2x.agents.a2c import A2C
+from keras_rl2x.agents.actor_critic import ActorCritic
 from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.dqn import DQN
+from keras_rl2x.agents.ppo import PPO
+from keras_rl2x.agents.reinforce import REINFORCE
+from keras_rl2x.agents.trpo import TRPO
 
-__all__ = ["Agent", "DQN"]
+__all__ = ["A2C", "ActorCritic", "Agent", "DQN", "PPO", "REINFORCE", "TRPO"]

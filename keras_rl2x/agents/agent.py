@@ -1,11 +1,14 @@
 """The base class of every agent: a Keras model that acts and learns."""
 
+import copy
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_rl2x import spaces
 from keras_rl2x.agents import fitting
+from keras_rl2x.agents import saving
 
 
 class Agent(keras.Model):
@@ -19,6 +22,7 @@ class Agent(keras.Model):
     - `policy`: the Keras model that acting needs;
     - `call`: from observations to greedy environment actions;
     - `train_step`: one update; must end in `return self.finish(...)`;
+    - `prepare`, if it learns from rollouts;
     - `metric_names`, `get_config`, and `targets` if it has target networks;
     - `sampler`, `exploration`, `no_exploration`: how it explores.
 
@@ -76,6 +80,21 @@ class Agent(keras.Model):
     def train_step(self, batch):
         """Learns from one batch; returns `self.finish(batch, ...)`."""
         raise NotImplementedError
+
+    def prepare(self, rows):
+        """What it makes of a rollout, in the graph, before it learns from it.
+
+        Args:
+            rows: Dict of tensors `[T, N, ...]`; see `data.Rollout.rows`.
+
+        Returns:
+            Dict of tensors `[T, N]`: `value, log_prob, advantage, return,
+            weight`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not learn from rollouts: give "
+            "`Collect` a `data.Replay`."
+        )
 
     @property
     def targets(self):
@@ -196,50 +215,18 @@ class Agent(keras.Model):
 
     def get_state(self):
         """Dict of arrays: every variable of the agent and its optimizers."""
-        return {
-            f"{i:04d}": variable.numpy()
-            for i, variable in enumerate(self._all_variables())
-        }
+        return saving.get_state(self)
 
     def set_state(self, state):
         """Restores what `get_state` returned."""
-        variables = self._all_variables()
-        shapes = [tuple(v.shape) for v in variables]
-        saved = [tuple(state[key].shape) for key in sorted(state)]
-        if shapes != saved:
-            raise ValueError(
-                "The saved agent differs from this one: build it, and compile "
-                "it, with the arguments that it had. Received: variables of "
-                f"shapes {saved}, for an agent with {shapes}"
-            )
-        for variable, key in zip(variables, sorted(state)):
-            variable.assign(state[key])
-
-    def _all_variables(self):
-        metrics = {id(variable) for variable in self.metrics_variables}
-        own = [v for v in self.variables if id(v) not in metrics]
-        return own + [v for o in self.optimizers for v in o.variables]
+        saving.set_state(self, state)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        # Keras leaves them out, and with them dropout and sampling.
-        for i, variable in enumerate(self._random_states()):
-            store[f"random_{i}"] = variable.numpy()
+        saving.save_random_states(self, store)
 
     def load_own_variables(self, store):
-        states = self._random_states()
-        keys = [f"random_{i}" for i in range(len(states))]
-        values = [store[key] for key in keys]
-        super().load_own_variables(
-            {key: store[key] for key in set(store.keys()) - set(keys)}
-        )
-        for variable, value in zip(states, values):
-            variable.assign(value)
-
-    def _random_states(self):
-        return [
-            v for v in self.variables if v.path.endswith("seed_generator_state")
-        ]
+        super().load_own_variables(saving.load_random_states(self, store))
 
     def get_config(self):
         return {
@@ -247,3 +234,9 @@ class Agent(keras.Model):
             "seed": self.seed,
             "name": self.name,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        # A copy, because Keras empties what it is given.
+        config = keras.saving.deserialize_keras_object(copy.deepcopy(config))
+        return cls(**config)

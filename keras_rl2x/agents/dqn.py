@@ -1,7 +1,5 @@
 """Deep Q-learning."""
 
-import copy
-
 import keras
 
 from keras_rl2x import networks
@@ -70,7 +68,7 @@ class DQN(Agent):
         seed=None,
         **kwargs,
     ):
-        leaf = spaces.require(action_space, "discrete", type(self).__name__)
+        leaf = spaces.require(action_space, ("discrete",), type(self).__name__)
         if loss not in LOSSES:
             raise ValueError(
                 f"`loss` must be one of {sorted(LOSSES)}. Received: {loss=}"
@@ -142,10 +140,3 @@ class DQN(Agent):
             "head": self.head,
             "loss": self.loss_name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        config = copy.deepcopy(config)  # Keras empties what it is given.
-        for key in ("network", "epsilon"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)

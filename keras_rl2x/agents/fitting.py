@@ -118,21 +118,23 @@ def make_loop(agent):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def execute(iterator):
-        def update(i, done, logs):
+        def update(i, done):
             batch = iterator.get_next_as_optional()
-            done, logs = tf.cond(
-                batch.has_value(),
-                lambda: (done + 1, step(batch.get_value())),
-                lambda: (done, logs),
-            )
-            return i + 1, done, logs
 
-        return tf.while_loop(
-            lambda i, *_: i < agent.steps_per_execution,
+            def learn():
+                step(batch.get_value())
+                return done + 1
+
+            done = tf.cond(batch.has_value(), learn, lambda: done)
+            return i + 1, done
+
+        _, done = tf.while_loop(
+            lambda i, _: i < agent.steps_per_execution,
             update,
-            (0, 0, agent.get_metrics_result()),
+            (0, 0),
             parallel_iterations=1,
-        )[1:]
+        )
+        return done, agent.get_metrics_result()
 
     def train(iterator):
         done, logs = execute(iterator)

@@ -11,23 +11,26 @@ from keras_rl2x import envs as environments
 from keras_rl2x import spaces
 from keras_rl2x.acting.driver import Driver
 from keras_rl2x.acting.policy import Policy
+from keras_rl2x.data import Rollout
 
 
 class Collect(keras.callbacks.Callback):
-    """Steps environments between updates and writes into a replay.
+    """Steps environments between updates; writes into a replay or a rollout.
 
     Writes into the logs, and shows first in the progress bar: `return` and
     `length` (means over the last 100 episodes; NaN before the first one
     ended), `env_steps`, and at an epoch's end `env_steps_per_second`. So it
     stands first in the list of callbacks.
 
-    Before the first update it fills the replay with uniformly random actions,
-    until that holds `warmup` transitions.
+    A replay is first filled with uniformly random actions, until it holds
+    `warmup` transitions; then it grows by a chunk between two updates. A
+    rollout is filled anew whenever its passes are over, and prepared by the
+    agent; `chunk` and `env_steps_per_update` follow from it.
 
     Args:
         envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`; no
             other callback may step it.
-        replay: A `data.Replay`.
+        data: A `data.Replay`, or a `data.Rollout`.
         env_steps_per_update: Float, how many environment steps to take for
             each update; fractions are carried over. Defaults to 1.
         warmup: Integer, in environment steps. Defaults to 0.
@@ -35,7 +38,7 @@ class Collect(keras.callbacks.Callback):
             multiple of the agent's `steps_per_execution`. Defaults to that.
         overlap: Boolean, whether the environments step in a thread while the
             agent learns from what was there before: one chunk of lag, and
-            still deterministic. Defaults to `False`.
+            still deterministic. Not for rollouts. Defaults to `False`.
         where: `"auto"`, `"host"` or `"graph"`; see `acting.Policy`.
         seed: Integer seed of exploration and of resets. Defaults to the seed
             of `envs`, or 0.
@@ -52,7 +55,7 @@ class Collect(keras.callbacks.Callback):
     def __init__(
         self,
         envs,
-        replay,
+        data,
         env_steps_per_update=1.0,
         warmup=0,
         chunk=None,
@@ -71,10 +74,17 @@ class Collect(keras.callbacks.Callback):
                 "`warmup` must be >= 0 and `chunk` >= 1. "
                 f"Received: {warmup=}, {chunk=}"
             )
+        self._on_policy = isinstance(data, Rollout)
+        given = {"warmup": warmup, "chunk": chunk, "overlap": overlap}
+        if self._on_policy and any(given.values()):
+            raise ValueError(
+                "A rollout is filled whole, between its passes: leave "
+                f"`warmup`, `chunk` and `overlap` out. Received: {given}"
+            )
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
         self.envs = envs
-        self.replay = replay
+        self.data = data
         self.env_steps_per_update = float(env_steps_per_update)
         self.warmup = int(warmup)
         self.chunk = chunk
@@ -93,24 +103,19 @@ class Collect(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         executions = self.model.steps_per_execution
-        self._chunk = self.chunk or executions
-        if self._chunk % executions:
-            raise ValueError(
-                "`chunk` must be a multiple of `steps_per_execution`. "
-                f"Received: chunk={self.chunk}, "
-                f"steps_per_execution={executions}"
-            )
+        self._chunk = self._updates_per_collection(executions)
         steps = self.params.get("steps")
         if not steps or steps % self._chunk:
             raise ValueError(
                 "`steps_per_epoch` must be given, and be a multiple of "
                 f"`Collect`'s chunk of {self._chunk} updates (by default the "
-                "agent's `steps_per_execution`). Received: "
-                f"steps_per_epoch={steps}"
+                "agent's `steps_per_execution`; a rollout's passes times its "
+                f"minibatches). Received: steps_per_epoch={steps}"
             )
         self._check_envs()
         self.model.check_spaces(self.envs)
-        self.replay.set_block(self._chunk)
+        if not self._on_policy:
+            self.data.set_block(self._chunk)
         if self.policy is None or self.policy.agent is not self.model:
             self.policy = Policy(
                 self.model, self.envs.num_envs, self.where, self.seed
@@ -118,6 +123,23 @@ class Collect(keras.callbacks.Callback):
         self._loss = 0.0
         if self.overlap:
             self._worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _updates_per_collection(self, executions):
+        if not self._on_policy:
+            chunk, what = self.chunk or executions, "`chunk`"
+        elif self.data.updates is None:
+            raise ValueError(
+                "Nothing learns from the rollout that `Collect` fills: give "
+                "`fit` what its `dataset(minibatch_size, passes)` returns."
+            )
+        else:
+            chunk, what = self.data.updates, "The rollout's passes x minibatches"
+        if chunk % executions:
+            raise ValueError(
+                f"{what} must be a multiple of `steps_per_execution`. "
+                f"Received: {chunk}, steps_per_execution={executions}"
+            )
+        return chunk
 
     def _check_envs(self):
         if self.envs.closed:
@@ -132,10 +154,10 @@ class Collect(keras.callbacks.Callback):
                     f"`{type(other).__name__}` steps the environments that "
                     "`Collect` is in the middle of: make others for it."
                 )
-        if self.warmup > self.replay.capacity:
+        if self.warmup and self.warmup > self.data.capacity:
             raise ValueError(
                 "`warmup` is more than the replay holds. Received: "
-                f"warmup={self.warmup}, capacity={self.replay.capacity}"
+                f"warmup={self.warmup}, capacity={self.data.capacity}"
             )
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -149,6 +171,9 @@ class Collect(keras.callbacks.Callback):
         self._check_loss()
         if not self.driver.started:
             self.restart()
+        if self._on_policy:
+            self._fill()
+            return
         self._warm_up()
         self._join()
         self._owed += self.env_steps_per_update * self._chunk
@@ -197,11 +222,17 @@ class Collect(keras.callbacks.Callback):
         """
         self._join()
         self._restarts += 1
-        self.replay.begin(self.driver.reset(self._reset_seed()))
+        self.data.begin(self.driver.reset(self._reset_seed()))
 
     def _reset_seed(self):
         sequence = np.random.SeedSequence([self.seed, self._restarts])
         return int(sequence.generate_state(1)[0])
+
+    def _fill(self):
+        """Lives through a whole rollout."""
+        self.policy.snapshot()
+        self._write(self._run(self.data.steps, self.policy.explore))
+        self.data.prepare(self.model)
 
     def _warm_up(self):
         """Fills the replay with random actions, once."""
@@ -215,7 +246,7 @@ class Collect(keras.callbacks.Callback):
 
         # In steps taken: a full replay holds less than its capacity, because
         # of its dead cells.
-        missing = max(self.warmup, 1) - self.replay.size
+        missing = max(self.warmup, 1) - self.data.size
         while missing > 0:
             rows = min(-(-missing // self.envs.num_envs), 1_000)
             chunk = self._run(rows, act)
@@ -255,8 +286,10 @@ class Collect(keras.callbacks.Callback):
             ) from chunk.error
 
     def _store(self, chunk):
-        if len(chunk.rows["reward"]):
-            self.replay.write(chunk.rows, chunk.next_obs)
+        # Half a rollout is of no use.
+        usable = chunk.error is None or not self._on_policy
+        if usable and len(chunk.rows["reward"]):
+            self.data.write(chunk.rows, chunk.next_obs)
         self._episodes.extend(chunk.episodes)
         self.model.env_steps.assign_add(chunk.env_steps)
 
@@ -291,8 +324,8 @@ class Collect(keras.callbacks.Callback):
     def get_state(self):
         """Nested dict of arrays and numbers; call `restart` before."""
         return {
-            "kind": type(self.replay).__name__,
-            "replay": self.replay.get_state(),
+            "kind": type(self.data).__name__,
+            "replay": self.data.get_state(),
             "owed": self._owed,
             "restarts": self._restarts,
             "warmed": self._warmed,
@@ -302,16 +335,18 @@ class Collect(keras.callbacks.Callback):
 
     def set_state(self, state):
         """Restores what `get_state` returned."""
-        if state["kind"] != type(self.replay).__name__:
+        if state["kind"] != type(self.data).__name__:
             raise ValueError(
                 f"The saved replay is of another kind, a `{state['kind']}`: "
-                f"use one such. Received: {type(self.replay).__name__}"
+                f"use one such. Received: {type(self.data).__name__}"
             )
-        self.replay.set_state(state["replay"])
+        self.data.set_state(state["replay"])
         self._owed = state["owed"]
         self._restarts = state["restarts"]
         self._warmed = state["warmed"]
         self._episodes.clear()
         self._episodes.extend(map(tuple, state["episodes"]))
         self.policy.rng.bit_generator.state = state["rng"]
-        self.driver.reset(self._reset_seed())
+        obs = self.driver.reset(self._reset_seed())
+        if self._on_policy:  # What it held was used up, and not saved.
+            self.data.begin(obs)

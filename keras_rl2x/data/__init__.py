@@ -2,6 +2,7 @@
 
 from keras_rl2x.data.prioritized import PrioritizedReplay
 from keras_rl2x.data.replay import Replay
+from keras_rl2x.data.rollout import Rollout
 from keras_rl2x.data.stream import Stream
 
-__all__ = ["PrioritizedReplay", "Replay", "Stream"]
+__all__ = ["PrioritizedReplay", "Replay", "Rollout", "Stream"]

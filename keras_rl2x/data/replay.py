@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_rl2x import ops
 from keras_rl2x.data.stream import Stream
+from keras_rl2x.data.stream import in_order
 
 
 class Replay:
@@ -179,17 +180,7 @@ class Replay:
                 drawn,
             )
 
-        dataset = tf.data.Dataset.counter().map(draw).unbatch()
-        dataset = dataset.apply(
-            tf.data.experimental.assert_cardinality(
-                tf.data.INFINITE_CARDINALITY
-            )
-        )
-        options = tf.data.Options()
-        # Draws must not run ahead of writes.
-        options.experimental_optimization.inject_prefetch = False
-        options.autotune.enabled = False
-        return dataset.with_options(options)
+        return in_order(tf.data.Dataset.counter().map(draw).unbatch())
 
     def draw(self, batches, batch_size):
         """Draws `batches * batch_size` transitions, in the graph.

@@ -226,3 +226,14 @@ class Stream:
 
 def _nbytes(leaf):
     return int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+
+
+def in_order(dataset):
+    """An endless dataset, whose draws do not run ahead of the writes."""
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    )
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    options.autotune.enabled = False
+    return dataset.with_options(options)

@@ -5,15 +5,23 @@ from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_values
+from keras_rl2x.networks.heads import actor_critic
+from keras_rl2x.networks.normalization import RewardScale
+from keras_rl2x.networks.normalization import RunningNormalization
+from keras_rl2x.networks.normalization import update_statistics
 from keras_rl2x.networks.target import Target
 from keras_rl2x.networks.target import track
 
 __all__ = [
+    "RewardScale",
+    "RunningNormalization",
     "Target",
     "action_values",
+    "actor_critic",
     "as_functional",
     "inputs",
     "mlp",
     "nature_cnn",
     "track",
+    "update_statistics",
 ]

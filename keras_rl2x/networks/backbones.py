@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_rl2x import spaces
+from keras_rl2x.networks.normalization import RunningNormalization
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -87,26 +88,34 @@ def mlp(
     units=(64, 64),
     activation="relu",
     kernel_initializer="glorot_uniform",
+    normalize=False,
     seed=None,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
     Args:
-        observation_space: A `gymnasium.Space`; nested spaces are concatenated.
+        observation_space: A `gymnasium.Space`; nested spaces are concatenated,
+            but for an entry `"action_mask"`, which the agent's head reads.
         units: Sequence of integers, the width of each hidden layer.
         activation: As in `keras.layers.Dense`. Defaults to `"relu"`.
         kernel_initializer: As in `keras.layers.Dense`.
+        normalize: Boolean, whether to begin with a `RunningNormalization`,
+            for agents that learn from rollouts. Defaults to `False`.
         seed: Integer seed of the initial weights. Defaults to `None`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
     """
     entries, tensors = inputs(observation_space)
+    if isinstance(tensors, dict):
+        tensors = {k: t for k, t in tensors.items() if k != "action_mask"}
     flat = [
         keras.layers.Flatten(dtype="float32")(tensor)
         for tensor in keras.tree.flatten(tensors)
     ]
     x = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+    if normalize:
+        x = RunningNormalization()(x)
     initializers = _seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
         x = keras.layers.Dense(

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rl2x import spaces
 from keras_rl2x.networks.functional import as_functional
 
 ACTION_VALUE_HEADS = ("q_values", "dueling", None)
@@ -13,6 +14,95 @@ class Centre(keras.layers.Layer):
 
     def call(self, values):
         return values - keras.ops.mean(values, axis=-1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("keras_rl2x")
+class MaskActions(keras.layers.Layer):
+    """Values `[B, A]` where the mask is not 0, elsewhere `spaces.MASKED`.
+
+    Where nothing is allowed, as environments say of final observations, all
+    values stay: a truncated episode is bootstrapped from there.
+    """
+
+    def call(self, values, mask):
+        allowed = keras.ops.reshape(mask, (-1, values.shape[-1])) != 0
+        none = ~keras.ops.any(allowed, axis=-1, keepdims=True)
+        return keras.ops.where(allowed | none, values, spaces.MASKED)
+
+
+@keras.saving.register_keras_serializable("keras_rl2x")
+class AppendLogStd(keras.layers.Layer):
+    """Means `[B, D]` to means and log deviations `[B, 2 D]`.
+
+    The deviations are weights: they do not depend on the observation.
+
+    Args:
+        initial: Float, what they begin with.
+    """
+
+    def __init__(self, initial=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, shape):
+        self.log_std = self.add_weight(
+            name="log_std",
+            shape=(1, shape[-1]),
+            initializer=keras.initializers.Constant(self.initial),
+        )
+
+    def call(self, mean):
+        # Not `broadcast_to`: its batch axis would not be known to the export.
+        log_std = keras.ops.zeros_like(mean) + self.log_std
+        return keras.ops.concatenate([mean, log_std], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+
+def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
+    """A policy's parameters and a state value, on top of backbones.
+
+    Args:
+        network: A `keras.Model` from observations to features `[B, F]`.
+        critic: Another for the value, or `None` to share `network`.
+        leaf: The `spaces.Leaf` of the actions.
+        num_params: Integer, the number of the distribution's parameters.
+        log_std: Float, where the log deviation of real actions begins.
+        seed: Integer seed of the heads' initial weights. Defaults to `None`.
+
+    Returns:
+        Tuple of functional models of the same observations: to parameters
+        `[B, P]`; to values `[B]`; and to both.
+
+    Raises:
+        ValueError: If an output does not fit; names the network.
+
+    Reference:
+     - [Andrychowicz et al., 2021](https://arxiv.org/abs/2006.05990), section
+       3.2 (orthogonal weights, those of the policy's head 100 times smaller)
+    """
+    network = as_functional(network)
+    obs = network.input
+    real = leaf.kind == "box"
+    outputs = num_params // 2 if real else num_params
+    params = _orthogonal(outputs, 0.01, "policy", seed)(_vector(network))
+    if real:
+        params = AppendLogStd(log_std, name="log_std")(params)
+    params = _masked(params, obs)
+    features = network.output
+    if critic is not None:
+        critic = as_functional(critic)
+        _vector(critic)
+        features = critic(obs)
+    value_seed = None if seed is None else seed + 1
+    value = _orthogonal(1, 1.0, "value", value_seed)(features)
+    value = keras.layers.Reshape((), name="values")(value)
+    return (
+        keras.Model(obs, params, name="policy"),
+        keras.Model(obs, value, name="value"),
+        keras.Model(obs, [params, value], name="actor_critic"),
+    )
 
 
 def action_values(backbone, num_actions, head="q_values", seed=None):
@@ -49,7 +139,8 @@ def action_values(backbone, num_actions, head="q_values", seed=None):
                 f"one value for each of the {num_actions} actions. Received: "
                 f"output shape {tuple(features.shape)}"
             )
-        return backbone
+        q = _masked(features, backbone.input)
+        return backbone if q is features else keras.Model(backbone.input, q)
     q = _linear(num_actions, "q_values", seed)(features)
     if head == "dueling":
         # With the seed of the advantages it would begin as a copy of them.
@@ -58,7 +149,15 @@ def action_values(backbone, num_actions, head="q_values", seed=None):
         q = keras.layers.Add(name="dueling")(
             [value, Centre(name="advantage")(q)]
         )
+    q = _masked(q, backbone.input)
     return keras.Model(backbone.input, q, name="action_values")
+
+
+def _masked(values, obs):
+    """The values, if the observation says which actions are allowed."""
+    if not isinstance(obs, dict) or "action_mask" not in obs:
+        return values
+    return MaskActions(name="mask")(values, obs["action_mask"])
 
 
 def _vector(backbone):
@@ -78,6 +177,13 @@ def _vector(backbone):
 
 def _linear(units, name, seed):
     initializer = keras.initializers.GlorotUniform(seed)
+    return keras.layers.Dense(
+        int(units), kernel_initializer=initializer, name=name
+    )
+
+
+def _orthogonal(units, gain, name, seed):
+    initializer = keras.initializers.Orthogonal(gain, seed)
     return keras.layers.Dense(
         int(units), kernel_initializer=initializer, name=name
     )

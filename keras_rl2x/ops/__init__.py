@@ -1,5 +1,22 @@
 """The mathematics of reinforcement learning: pure functions of tensors."""
 
+from keras_rl2x.ops.distributions import Bernoulli
+from keras_rl2x.ops.distributions import Categorical
+from keras_rl2x.ops.distributions import DiagonalGaussian
+from keras_rl2x.ops.distributions import MultiCategorical
+from keras_rl2x.ops.distributions import distribution
+from keras_rl2x.ops.policy_gradient import approximate_kl
+from keras_rl2x.ops.policy_gradient import clipped_surrogate
+from keras_rl2x.ops.policy_gradient import clipped_value_error
+from keras_rl2x.ops.policy_gradient import importance_ratio
+from keras_rl2x.ops.policy_gradient import live_mean
+from keras_rl2x.ops.policy_gradient import normalize
+from keras_rl2x.ops.policy_gradient import score_function
+from keras_rl2x.ops.returns import discounted_returns
+from keras_rl2x.ops.returns import gae
+from keras_rl2x.ops.returns import lambda_returns
+from keras_rl2x.ops.returns import running_returns
+from keras_rl2x.ops.trust_region import conjugate_gradient
 from keras_rl2x.ops.value import double_q_target
 from keras_rl2x.ops.value import huber
 from keras_rl2x.ops.value import n_step_return
@@ -9,10 +26,27 @@ from keras_rl2x.ops.value import take
 from keras_rl2x.ops.value import weighted_mean
 
 __all__ = [
+    "Bernoulli",
+    "Categorical",
+    "DiagonalGaussian",
+    "MultiCategorical",
+    "approximate_kl",
+    "clipped_surrogate",
+    "clipped_value_error",
+    "conjugate_gradient",
+    "discounted_returns",
+    "distribution",
     "double_q_target",
+    "gae",
     "huber",
+    "importance_ratio",
+    "lambda_returns",
+    "live_mean",
     "n_step_return",
+    "normalize",
     "q_target",
+    "running_returns",
+    "score_function",
     "squared",
     "take",
     "weighted_mean",

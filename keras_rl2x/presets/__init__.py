@@ -9,14 +9,22 @@ entries by their dotted names. A schedule is written as
 import copy
 import difflib
 
+from keras_rl2x.presets import a2c
 from keras_rl2x.presets import dqn
+from keras_rl2x.presets import ppo
+from keras_rl2x.presets import trpo
 
-_ALGORITHMS = {"dqn": dqn}
+_ALGORITHMS = {"a2c": a2c, "dqn": dqn, "ppo": ppo, "trpo": trpo}
 
 
 def names():
     """Dict from each algorithm to the environments that it has presets of."""
     return {name: sorted(m.ENVS) for name, m in _ALGORITHMS.items()}
+
+
+def agent_name(algorithm):
+    """The name of an algorithm's class in `agents`."""
+    return _ALGORITHMS[algorithm].AGENT
 
 
 def get(algorithm, env_id):

@@ -8,6 +8,8 @@ change is worth was tried on two to four seeds only; benchmarks/results/ has the
 whole presets over all seeds.
 """
 
+AGENT = "DQN"
+
 DEFAULT = {
     "env_steps": 100_000,
     "epochs": 20,
@@ -26,6 +28,7 @@ DEFAULT = {
         "epsilon": {"from": 1.0, "to": 0.05, "over": 0.12},
     },
     "optimizer": {
+        "kind": "adam",
         "learning_rate": {"from": 1e-3, "to": 0.0, "over": 1.0},
         "epsilon": 1e-7,
         "global_clipnorm": 10.0,

@@ -270,22 +270,24 @@ class Stay(gymnasium.ActionWrapper):
 
 
 @pytest.mark.parametrize(
-    ("env", "n_step", "expected"),
+    ("env", "n_step", "expected", "tolerance"),
     [
-        (toy.Chain, 1, 1 / (1 - 0.9)),
-        (lambda: Stay(toy.Chain()), 3, 1 / (1 - 0.9)),
+        (toy.Chain, 1, 1 / (1 - 0.9), 0.05),
+        (lambda: Stay(toy.Chain()), 3, 1 / (1 - 0.9), 0.05),
         # The control, in which one waiting step of five ends it all:
-        # Q = 1 + 0.9 * 4 / 5 * Q.
-        (lambda: Stay(Ended(toy.Chain())), 1, 1 / (1 - 0.72)),
+        # Q = 1 + 0.9 * 4 / 5 * Q, with the noise of which steps are drawn.
+        (lambda: Stay(Ended(toy.Chain())), 1, 1 / (1 - 0.72), 0.2),
     ],
 )
-def test_chain_is_bootstrapped_at_the_time_limit(env, n_step, expected):
+def test_chain_is_bootstrapped_at_the_time_limit(
+    env, n_step, expected, tolerance
+):
     def make_data(envs):
         return rl.data.Replay(envs, 1_000, gamma=0.9, n_step=n_step)
 
     agent = train(env, make_data, 800, dqn(loss="squared"))
     value = agent.q_network.predict(np.zeros(1), verbose=0)[0, 0]
-    np.testing.assert_allclose(value, expected, rtol=0.05)
+    np.testing.assert_allclose(value, expected, rtol=tolerance)
 
 
 def test_epsilon_follows_a_schedule_over_env_steps():

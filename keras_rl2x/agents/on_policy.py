@@ -1,0 +1,120 @@
+"""What agents that learn from rollouts share."""
+
+import keras
+
+from keras_rl2x import networks
+from keras_rl2x import ops
+from keras_rl2x import spaces
+from keras_rl2x.acting import samplers
+
+KINDS = ("discrete", "multi_discrete", "multi_binary", "box")
+
+
+def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
+    """Gives an agent its distribution and its networks.
+
+    Args:
+        agent: An `Agent`; sets its `distribution`, `sampler`,
+            `policy_network`, `value_network`, `both_networks` and
+            `reward_scale`, and stores the arguments under their names.
+        network: A `keras.Model` from observations to features.
+        critic: Another for the value, or `None` to share `network`.
+        log_std: Float, where the log deviation of real actions begins.
+        normalize_rewards: Boolean, whether to divide rewards by a running
+            scale.
+
+    Raises:
+        TypeError: If the agent cannot act in its action space.
+        ValueError: If an output of a network does not fit.
+    """
+    leaf = spaces.require(agent.action_spec, KINDS, type(agent).__name__)
+    agent.network, agent.critic = network, critic
+    agent.log_std = log_std
+    agent.normalize_rewards = normalize_rewards
+    agent.distribution = ops.distribution(leaf)
+    agent.sampler = samplers.for_space(leaf)
+    agent.policy_network, agent.value_network, agent.both_networks = (
+        networks.actor_critic(
+            network,
+            critic,
+            leaf,
+            agent.distribution.num_params,
+            log_std,
+            agent.seed,
+        )
+    )
+    agent.reward_scale = networks.RewardScale() if normalize_rewards else None
+
+
+def mode(agent, obs):
+    """The environment actions that are most probable."""
+    action = agent.distribution.mode(agent.policy_network(obs))
+    return spaces.to_env(agent.action_spec, action, keras.ops)
+
+
+def evaluate_rows(agent, rows):
+    """What an agent's networks say of a rollout, as they are now.
+
+    First takes the rollout into the running statistics, where there are any.
+
+    Args:
+        agent: An `Agent` that was built by `build`.
+        rows: Dict of tensors, see `data.Rollout.rows`.
+
+    Returns:
+        Tuple of tensors: the rewards to learn from `[T, N]`, the values
+        `[T + 1, N]` and the log-probabilities of the actions `[T, N]`.
+    """
+    steps, num_envs = rows["reward"].shape
+    lived = _flat(keras.tree.map_structure(lambda x: x[:-1], rows["obs"]))
+    with networks.update_statistics():
+        agent.both_networks(lived, training=False)
+    params, value = agent.both_networks(_flat(rows["obs"]), training=False)
+    log_prob = agent.distribution.log_prob(
+        params[: steps * num_envs], _flat(rows["action"])
+    )
+    reward = rows["reward"]
+    if agent.reward_scale is not None:
+        agent.reward_scale.update(_flat(rows["reward_so_far"]))
+        reward = agent.reward_scale(reward)
+    return (
+        reward,
+        keras.ops.reshape(value, (steps + 1, num_envs)),
+        keras.ops.reshape(log_prob, (steps, num_envs)),
+    )
+
+
+def prepare(agent, rows, lambda_):
+    """`Agent.prepare` for advantages estimated with a critic.
+
+    Args:
+        agent: An `Agent` that was built by `build`.
+        rows: Dict of tensors, see `data.Rollout.rows`.
+        lambda_: Float, see `ops.gae`.
+    """
+    reward, value, log_prob = evaluate_rows(agent, rows)
+    advantage = ops.gae(reward, rows["discount"], value, rows["cut"], lambda_)
+    return {
+        "value": value[:-1],
+        "log_prob": log_prob,
+        "advantage": advantage,
+        "return": advantage + value[:-1],
+        "weight": keras.ops.cast(rows["live"], "float32"),
+    }
+
+
+def get_config(agent):
+    """The entries of `Agent.get_config` for the arguments of `build`."""
+    return {
+        "network": keras.saving.serialize_keras_object(agent.network),
+        "critic": keras.saving.serialize_keras_object(agent.critic),
+        "log_std": agent.log_std,
+        "normalize_rewards": agent.normalize_rewards,
+    }
+
+
+def _flat(tree):
+    """`[T, N, ...]` to `[T N, ...]`."""
+    return keras.tree.map_structure(
+        lambda x: keras.ops.reshape(x, (-1, *x.shape[2:])), tree
+    )

@@ -1,0 +1,291 @@
+"""Trust region policy optimisation."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_rl2x import ops
+from keras_rl2x.agents import on_policy
+from keras_rl2x.agents.agent import Agent
+
+
+@keras.saving.register_keras_serializable("keras_rl2x")
+class TRPO(Agent):
+    """The best step of the policy within a mean KL divergence of the old one.
+
+    Learns from the whole of each rollout at once, `data.Rollout.dataset()`. The
+    policy has no optimizer: its step is the natural gradient, found by
+    conjugate gradients, and halved until it keeps the constraint. The compiled
+    optimizer moves the critic, over several passes in minibatches.
+
+    Args:
+        network: A `keras.Model` from observations to features `[B, F]`.
+        action_space: As in `PPO`.
+        critic: Another `keras.Model`, for the value: it cannot share the
+            policy's features, which only the constrained step may move.
+        max_kl: Float, the mean KL divergence that a step may have. Defaults
+            to 0.01.
+        lambda_: Float in [0, 1], of the advantage estimates. Defaults to 0.95.
+        cg_iterations: Integer, products with the Fisher matrix per update.
+            Defaults to 15.
+        cg_damping: Float, added to the matrix's diagonal. Defaults to 0.1.
+        line_search_steps: Integer, how many steps to try. Defaults to 10.
+        line_search_shrink: Float, the size of each to the one before.
+            Defaults to 0.8.
+        critic_passes: Integer. Defaults to 10.
+        critic_minibatch_size: Integer; what a pass leaves over is not used.
+            Defaults to 128.
+        normalize_rewards: Boolean, whether rewards are divided by a running
+            scale. Defaults to `False`.
+        log_std: Float, where the log deviation of real actions begins.
+            Defaults to 0.
+        seed: Integer seed of the heads' initial weights and of the critic's
+            shuffles. Defaults to `None`.
+        **kwargs: As in `keras.Model`.
+
+    Raises:
+        TypeError: If the action space is of another kind.
+        ValueError: If a network's output does not fit, or there is no critic.
+
+    Reference:
+     - [Schulman et al., 2015](https://arxiv.org/abs/1502.05477), section 6 and
+       appendix C
+
+    Example:
+
+    ```python
+    envs = keras_rl2x.envs.make("CartPole-v1", num_envs=2, seed=0)
+    space = envs.single_observation_space
+    agent = keras_rl2x.agents.TRPO(
+        keras_rl2x.networks.mlp(space, activation="tanh"),
+        envs.single_action_space,
+        critic=keras_rl2x.networks.mlp(space, activation="tanh"),
+    )
+    agent.compile(keras.optimizers.Adam(1e-3))
+    rollout = keras_rl2x.data.Rollout(envs, steps=512, gamma=0.99)
+    ```
+    """
+
+    metric_names = (
+        "loss",
+        "kl",
+        "improvement",
+        "step_size",
+        "value_loss",
+        "entropy",
+    )
+    no_exploration = {"greedy": True}
+
+    def __init__(
+        self,
+        network,
+        action_space,
+        critic,
+        max_kl=0.01,
+        lambda_=0.95,
+        cg_iterations=15,
+        cg_damping=0.1,
+        line_search_steps=10,
+        line_search_shrink=0.8,
+        critic_passes=10,
+        critic_minibatch_size=128,
+        normalize_rewards=False,
+        log_std=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(action_space, seed, **kwargs)
+        if critic is None or critic is network:
+            raise ValueError(
+                "TRPO needs a `critic` of its own: another `keras.Model`, "
+                "such as a second `rl.networks.mlp(observation_space)`. "
+                f"Received: {critic=}"
+            )
+        on_policy.build(self, network, critic, log_std, normalize_rewards)
+        self.max_kl = max_kl
+        self.lambda_ = lambda_
+        self.cg_iterations = cg_iterations
+        self.cg_damping = cg_damping
+        self.line_search_steps = line_search_steps
+        self.line_search_shrink = line_search_shrink
+        self.critic_passes = critic_passes
+        self.critic_minibatch_size = critic_minibatch_size
+        self.built = True
+
+    @property
+    def policy(self):
+        return self.policy_network
+
+    def call(self, obs):
+        return on_policy.mode(self, obs)
+
+    def prepare(self, rows):
+        return on_policy.prepare(self, rows, self.lambda_)
+
+    def train_step(self, batch):
+        weight = batch["weight"]
+        old = keras.ops.stop_gradient(self.policy_network(batch["obs"]))
+        advantage = ops.normalize(batch["advantage"], weight)
+        variables = self.policy_network.trainable_variables
+
+        def surrogate():
+            params = self.policy_network(batch["obs"])
+            log_prob = self.distribution.log_prob(params, batch["action"])
+            ratio = ops.importance_ratio(log_prob, batch["log_prob"])
+            return ops.live_mean(ratio * advantage, weight)
+
+        def kl():
+            params = self.policy_network(batch["obs"])
+            return ops.live_mean(self.distribution.kl(old, params), weight)
+
+        def fisher(vector):
+            product = fisher_vector_product(kl, variables, vector)
+            return product + self.cg_damping * vector
+
+        with tf.GradientTape() as tape:
+            before = surrogate()
+        gradient = flatten(tape.gradient(before, variables))
+        direction = ops.conjugate_gradient(fisher, gradient, self.cg_iterations)
+        curvature = keras.ops.sum(direction * fisher(direction))
+        step = direction * keras.ops.sqrt(2 * self.max_kl / curvature)
+        size, improvement, divergence = self._line_search(
+            variables, step, lambda: surrogate() - before, kl
+        )
+        return self.finish(
+            batch,
+            loss=-improvement,
+            kl=divergence,
+            improvement=improvement,
+            step_size=size,
+            value_loss=self._fit_critic(batch),
+            entropy=ops.live_mean(self.distribution.entropy(old), weight),
+        )
+
+    def _line_search(self, variables, step, improvement, kl):
+        """Takes the longest step that improves and keeps the constraint.
+
+        Returns:
+            Tuple of scalars: the fraction of the step that was taken (0 for
+            none), its improvement and its divergence.
+        """
+        start = flatten([tf.identity(variable) for variable in variables])
+
+        def refused(i, size, *_):
+            return (i < self.line_search_steps) & (size == 0)
+
+        def attempt(i, *_):
+            size = self.line_search_shrink ** tf.cast(i, "float32")
+            assign(variables, start + size * step)
+            gain, divergence = improvement(), kl()
+            # Of a number that is not finite, neither is true.
+            good = (divergence <= self.max_kl) & (gain > 0)
+            found = tf.where(good, tf.stack([size, gain, divergence]), 0.0)
+            return i + 1, *tf.unstack(found)
+
+        _, size, gain, divergence = tf.while_loop(
+            refused, attempt, (0, 0.0, 0.0, 0.0)
+        )
+        end = tf.where(size > 0, start + size * step, start)
+        assign(variables, end)
+        return size, gain, divergence
+
+    def _fit_critic(self, batch):
+        """Regresses the value on the returns; the mean loss."""
+        data = {name: batch[name] for name in ("obs", "return", "weight")}
+        size = data["weight"].shape[0]
+        minibatch_size = min(self.critic_minibatch_size, size)
+        minibatches = size // minibatch_size
+
+        def update(order, i, total):
+            places = order[i * minibatch_size : (i + 1) * minibatch_size]
+            part = tf.nest.map_structure(lambda x: tf.gather(x, places), data)
+
+            def loss_fn():
+                value = self.value_network(part["obs"], training=True)
+                error = keras.ops.square(value - part["return"])
+                return ops.live_mean(error, part["weight"]), ()
+
+            loss, _ = self.minimize(
+                loss_fn, self.value_network.trainable_variables
+            )
+            return i + 1, total + loss
+
+        def one_pass(done, total):
+            order = keras.random.shuffle(
+                tf.range(size), seed=self.seed_generator
+            )
+            _, total = tf.while_loop(
+                lambda i, _: i < minibatches,
+                lambda i, total: update(order, i, total),
+                (0, total),
+                parallel_iterations=1,
+            )
+            return done + 1, total
+
+        _, total = tf.while_loop(
+            lambda done, _: done < self.critic_passes,
+            one_pass,
+            (0, 0.0),
+            parallel_iterations=1,
+        )
+        return total / (self.critic_passes * minibatches)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **on_policy.get_config(self),
+            "max_kl": self.max_kl,
+            "lambda_": self.lambda_,
+            "cg_iterations": self.cg_iterations,
+            "cg_damping": self.cg_damping,
+            "line_search_steps": self.line_search_steps,
+            "line_search_shrink": self.line_search_shrink,
+            "critic_passes": self.critic_passes,
+            "critic_minibatch_size": self.critic_minibatch_size,
+        }
+
+
+def fisher_vector_product(kl, variables, vector):
+    """The Hessian of the mean KL divergence, times a vector.
+
+    At the old policy this is the Fisher matrix. Forward over reverse: one
+    gradient, and its derivative along the vector.
+
+    Args:
+        kl: Function without arguments that returns the scalar divergence.
+        variables: List of `keras.Variable`s, with P entries in all.
+        vector: Tensor `[P]`.
+
+    Returns:
+        Tensor `[P]`.
+    """
+    primals = [variable.value for variable in variables]
+    tangents = unflatten(vector, variables)
+    with tf.autodiff.ForwardAccumulator(primals, tangents) as accumulator:
+        with tf.GradientTape() as tape:
+            divergence = kl()
+        gradient = tape.gradient(
+            divergence, variables, unconnected_gradients="zero"
+        )
+    return flatten(accumulator.jvp(gradient, unconnected_gradients="zero"))
+
+
+def flatten(tensors):
+    """A list of tensors as one vector `[P]`."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def unflatten(vector, variables):
+    """The inverse: tensors of the shapes of the variables."""
+    sizes = [math.prod(variable.shape) for variable in variables]
+    return [
+        tf.reshape(part, variable.shape)
+        for part, variable in zip(tf.split(vector, sizes), variables)
+    ]
+
+
+def assign(variables, vector):
+    """Writes a vector `[P]` into variables."""
+    for variable, value in zip(variables, unflatten(vector, variables)):
+        variable.assign(value)

@@ -1,0 +1,186 @@
+"""From settings to objects: what one run of `train` consists of."""
+
+import collections
+
+import keras
+
+from keras_rl2x import agents
+from keras_rl2x import callbacks
+from keras_rl2x import data
+from keras_rl2x import networks
+from keras_rl2x import presets
+
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "rmsprop": keras.optimizers.RMSprop,
+}
+
+Parts = collections.namedtuple(
+    "Parts", ["agent", "dataset", "callbacks", "steps_per_epoch", "epochs"]
+)
+Parts.__doc__ = """What `compose` returns: the arguments of one `fit`.
+
+Attributes:
+    agent: A compiled `Agent`.
+    dataset: What it learns from, a `tf.data.Dataset`.
+    callbacks: List of what collects for it, and moves its targets.
+    steps_per_epoch: Integer.
+    epochs: Integer.
+"""
+
+
+def compose(environments, settings):
+    """Makes the agent, its data and what collects for it.
+
+    Args:
+        environments: An `Environments`.
+        settings: Nested dict, from `presets.get`, with a `"seed"` and the
+            name of the `"algorithm"`.
+
+    Returns:
+        `Parts`.
+
+    Raises:
+        ValueError: If the settings do not fit together.
+    """
+    make = _from_rollouts if "rollout" in settings else _from_replay
+    return make(environments, settings)
+
+
+def _from_replay(environments, settings):
+    collect, epochs = settings["collect"], settings["epochs"]
+    steps_per_epoch, warmup = _replay_budget(settings)
+    updates = steps_per_epoch * epochs
+    agent = _make_agent(environments, settings, updates, collect["chunk"])
+    replay = _make_replay(environments, settings, updates)
+    made = [
+        callbacks.Collect(
+            environments,
+            replay,
+            seed=settings["seed"],
+            **{**collect, "warmup": warmup},
+        ),
+        callbacks.TargetUpdate(**settings["target"]),
+    ]
+    if settings["replay"]["prioritized"]:
+        made.append(callbacks.UpdatePriorities(replay))
+    dataset = replay.dataset(settings["replay"]["batch_size"])
+    return Parts(agent, dataset, made, steps_per_epoch, epochs)
+
+
+def _from_rollouts(environments, settings):
+    arguments = dict(settings["rollout"])
+    sizes = {key: arguments.pop(key) for key in ("minibatch_size", "passes")}
+    rollout = data.Rollout(environments, seed=settings["seed"], **arguments)
+    dataset = rollout.dataset(**sizes)
+    per_epoch, epochs = _rollout_budget(settings, rollout.size)
+    steps_per_epoch = per_epoch * rollout.updates
+    agent = _make_agent(
+        environments, settings, steps_per_epoch * epochs, rollout.updates
+    )
+    collect = callbacks.Collect(
+        environments, rollout, seed=settings["seed"], **settings["collect"]
+    )
+    return Parts(agent, dataset, [collect], steps_per_epoch, epochs)
+
+
+def _replay_budget(settings):
+    """Updates per epoch and warm-up, which together make up `env_steps`."""
+    collect, epochs = settings["collect"], settings["epochs"]
+    ratio, chunk = collect["env_steps_per_update"], collect["chunk"]
+    env_steps = settings["env_steps"]
+    if min(epochs, ratio, chunk) <= 0:
+        raise ValueError(
+            "`epochs`, `collect.chunk` and `collect.env_steps_per_update` must "
+            f"be positive. Received: {epochs}, {chunk} and {ratio}"
+        )
+    chunks = int((env_steps - collect["warmup"]) / (ratio * chunk * epochs))
+    if chunks < 1:
+        raise ValueError(
+            f"{env_steps} environment steps are too few for {epochs} epochs of "
+            f"at least one chunk ({chunk} updates) each, after a warm-up of "
+            f"{collect['warmup']}: raise `env_steps`, or lower `epochs`, "
+            "`collect.chunk` or `collect.warmup`."
+        )
+    updates = chunks * chunk
+    return updates, env_steps - round(updates * epochs * ratio)
+
+
+def _rollout_budget(settings, size):
+    """Rollouts per epoch, and epochs: no more of these than were asked for."""
+    rollouts, epochs = settings["env_steps"] // size, settings["epochs"]
+    if epochs < 1 or rollouts < epochs:
+        raise ValueError(
+            f"{settings['env_steps']} environment steps are too few for "
+            f"{epochs} epochs of at least one rollout ({size} steps) each: "
+            "raise `env_steps`, or lower `epochs` (at least 1), "
+            "`rollout.steps` or `env.num_envs`."
+        )
+    # Of about as many epochs, those that leave the fewest rollouts out.
+    candidates = range(-(-epochs * 2 // 3), epochs + 1)
+    epochs = min(candidates, key=lambda n: (rollouts % n, -n))
+    return rollouts // epochs, epochs
+
+
+def _make_agent(environments, settings, updates, steps_per_execution):
+    backbone = dict(settings["network"])
+    own_critic = backbone.pop("own_critic", False)
+    space, seed = environments.single_observation_space, settings["seed"]
+    arguments = _schedules(settings["agent"], settings["env_steps"])
+    if own_critic:
+        # With the same seed it would begin as a copy of the policy's.
+        arguments["critic"] = _make_network(space, seed + 1_000_000, **backbone)
+    network = _make_network(space, seed, **backbone)
+    kind = getattr(agents, presets.agent_name(settings["algorithm"]))
+    agent = kind(
+        network, environments.single_action_space, seed=seed, **arguments
+    )
+    arguments = _schedules(settings["optimizer"], updates)
+    optimizer = OPTIMIZERS.get(arguments.pop("kind"))
+    if optimizer is None:
+        raise ValueError(
+            f"`optimizer.kind` must be one of {sorted(OPTIMIZERS)}. "
+            f"Received: {settings['optimizer']['kind']!r}"
+        )
+    agent.compile(
+        optimizer(**arguments), steps_per_execution=steps_per_execution
+    )
+    return agent
+
+
+def _make_network(space, seed, kind, **arguments):
+    if kind == "auto":
+        images = len(space.shape or ()) == 3
+        kind = "nature_cnn" if images else "mlp"
+    if kind == "nature_cnn":
+        return networks.nature_cnn(space, seed=seed)
+    if kind == "mlp":
+        return networks.mlp(space, seed=seed, **arguments)
+    raise ValueError(
+        "`network.kind` must be 'auto', 'mlp' or 'nature_cnn'. "
+        f"Received: {kind!r}"
+    )
+
+
+def _make_replay(environments, settings, updates):
+    arguments = dict(settings["replay"], seed=settings["seed"])
+    del arguments["batch_size"]
+    prioritized = arguments.pop("prioritized")
+    if prioritized:
+        arguments = _schedules(arguments, updates)
+        return data.PrioritizedReplay(environments, **arguments)
+    del arguments["alpha"], arguments["beta"]
+    return data.Replay(environments, **arguments)
+
+
+def _schedules(settings, steps):
+    """The settings, with schedules as Keras schedules over `steps`."""
+
+    def resolve(value):
+        if not isinstance(value, dict):
+            return value
+        return keras.optimizers.schedules.PolynomialDecay(
+            value["from"], max(1, round(value["over"] * steps)), value["to"]
+        )
+
+    return {key: resolve(value) for key, value in settings.items()}

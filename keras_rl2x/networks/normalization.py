@@ -1,0 +1,119 @@
+"""Running statistics: layers that learn a scale from what was lived.
+
+They are updated by `update_statistics` alone, while collecting; at all other
+times they are frozen, also while training.
+"""
+
+import contextlib
+
+import keras
+
+_EPSILON = 1e-8
+_updating = False
+
+
+@contextlib.contextmanager
+def update_statistics():
+    """Inside, calling a network updates its `RunningNormalization`s."""
+    global _updating
+    before, _updating = _updating, True
+    try:
+        yield
+    finally:
+        _updating = before
+
+
+class _Statistics(keras.layers.Layer):
+    """The mean and the variance of all that `update` was given."""
+
+    def _build(self, shape):
+        zeros, ones = ("zeros", "ones")
+        self.count = self._statistic("count", (), zeros)
+        self.mean = self._statistic("mean", shape, zeros)
+        self.variance = self._statistic("variance", shape, ones)
+
+    def _statistic(self, name, shape, initializer):
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            dtype="float32",
+            initializer=initializer,
+            trainable=False,
+            autocast=False,
+        )
+
+    def update(self, values):
+        """Takes more values into account.
+
+        Args:
+            values: Tensor `[B, *shape]`.
+
+        Reference:
+         - [Chan et al., 1979](http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf),
+           eq. 2.1
+        """
+        values = keras.ops.cast(values, "float32")
+        size = keras.ops.cast(keras.ops.shape(values)[0], "float32")
+        mean = keras.ops.mean(values, axis=0)
+        variance = keras.ops.var(values, axis=0)
+        total = self.count + size
+        shift = mean - self.mean
+        squares = (
+            self.variance * self.count
+            + variance * size
+            + keras.ops.square(shift) * self.count * size / total
+        )
+        new_mean = self.mean + shift * size / total
+        self.variance.assign(squares / total)
+        self.mean.assign(new_mean)
+        self.count.assign(total)
+
+
+@keras.saving.register_keras_serializable("keras_rl2x")
+class RunningNormalization(_Statistics):
+    """Shifts and scales each feature to mean 0 and variance 1, and clips.
+
+    Args:
+        clip: Float, the largest absolute value that passes. Defaults to 10.
+    """
+
+    def __init__(self, clip=10.0, **kwargs):
+        super().__init__(**kwargs)
+        self.clip = clip
+
+    def build(self, shape):
+        self._build(tuple(shape[1:]))
+
+    def call(self, features):
+        if _updating:
+            self.update(features)
+        scaled = (features - self.mean) * keras.ops.rsqrt(
+            self.variance + _EPSILON
+        )
+        return keras.ops.clip(scaled, -self.clip, self.clip)
+
+    def get_config(self):
+        return {**super().get_config(), "clip": self.clip}
+
+
+class RewardScale(_Statistics):
+    """Divides rewards by the deviation of the discounted sums of rewards.
+
+    It does not shift them: that would change what the best policy is.
+
+    Args:
+        clip: Float, the largest absolute reward that passes. Defaults to 10.
+
+    Reference:
+     - [Engstrom et al., 2020](https://arxiv.org/abs/2005.12729), appendix A
+    """
+
+    def __init__(self, clip=10.0, **kwargs):
+        super().__init__(**kwargs)
+        self.clip = clip
+        self._build(())
+        self.built = True
+
+    def call(self, reward):
+        scaled = reward * keras.ops.rsqrt(self.variance + _EPSILON)
+        return keras.ops.clip(scaled, -self.clip, self.clip)

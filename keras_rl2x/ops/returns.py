@@ -1,0 +1,124 @@
+"""Returns and advantages over a rollout, time-major: `[T, N]`.
+
+`discount` is what multiplies the value of the next row: gamma, and 0 where the
+episode terminated. `cut` says where the next row belongs to another episode:
+there nothing is carried back, though a truncated step still bootstraps.
+"""
+
+import keras
+
+from keras_rl2x.ops.checks import assert_rank
+
+
+def discounted_returns(reward, discount, bootstrap):
+    """Sums of discounted rewards: `G_t = r_t + discount_t G_{t+1}`.
+
+    Args:
+        reward: Tensor `[T, N]`.
+        discount: Tensor `[T, N]`.
+        bootstrap: Tensor `[N]`, what follows the last row, `G_T`.
+
+    Returns:
+        Tensor `[T, N]`.
+
+    Reference:
+     - [Sutton & Barto, 2018](http://incompleteideas.net/book/the-book.html),
+       eq. 3.9
+    """
+    assert_rank(2, reward=reward, discount=discount)
+    assert_rank(1, bootstrap=bootstrap)
+    last = reward[-1:] + discount[-1:] * bootstrap[None]
+    return _backward_sums(
+        keras.ops.concatenate([reward[:-1], last], axis=0), discount
+    )
+
+
+def gae(reward, discount, value, cut, lambda_):
+    """Generalised advantage estimates.
+
+    `A_t = delta_t + lambda discount_t A_{t+1}`, where
+    `delta_t = r_t + discount_t V_{t+1} - V_t`.
+
+    Args:
+        reward: Tensor `[T, N]`.
+        discount: Tensor `[T, N]`.
+        value: Tensor `[T + 1, N]`.
+        cut: Boolean tensor `[T, N]`, where the episode was terminated or
+            truncated, or none is under way.
+        lambda_: Float in [0, 1]: 0 looks one step ahead, 1 to the end.
+
+    Returns:
+        Tensor `[T, N]`.
+
+    Reference:
+     - [Schulman et al., 2016](https://arxiv.org/abs/1506.02438), eq. 16
+    """
+    assert_rank(2, reward=reward, discount=discount, value=value, cut=cut)
+    delta = reward + discount * value[1:] - value[:-1]
+    goes_on = 1 - keras.ops.cast(cut, delta.dtype)
+    return _backward_sums(delta, lambda_ * discount * goes_on)
+
+
+def lambda_returns(reward, discount, value, cut, lambda_):
+    """Lambda-returns, the targets of the value: `A_t + V_t`.
+
+    Args:
+        reward: Tensor `[T, N]`.
+        discount: Tensor `[T, N]`.
+        value: Tensor `[T + 1, N]`.
+        cut: Boolean tensor `[T, N]`, as in `gae`.
+        lambda_: Float in [0, 1].
+
+    Returns:
+        Tensor `[T, N]`.
+
+    Reference:
+     - [Sutton & Barto, 2018](http://incompleteideas.net/book/the-book.html),
+       eq. 12.18
+    """
+    return gae(reward, discount, value, cut, lambda_) + value[:-1]
+
+
+def _backward_sums(terms, factors):
+    """`x_t = terms_t + factors_t x_{t+1}`, in log2(T) vectorised steps."""
+
+    def combine(later, earlier):
+        later_terms, later_factors = later
+        terms, factors = earlier
+        return terms + factors * later_terms, factors * later_factors
+
+    return keras.ops.associative_scan(
+        combine, (terms, factors), reverse=True, axis=0
+    )[0]
+
+
+def running_returns(reward, cut, gamma, before):
+    """Discounted sums of the rewards so far: `R_t = r_t + gamma R_{t-1}`.
+
+    Args:
+        reward: Tensor `[T, N]`.
+        cut: Boolean tensor `[T, N]`, where the sum begins anew after the row.
+        gamma: Float.
+        before: Tensor `[N]`, `R_{-1}`; 0 where an episode begins.
+
+    Returns:
+        Tuple of tensors: the sums `[T, N]`, and `[N]`, the next `before`.
+
+    Reference:
+     - [Engstrom et al., 2020](https://arxiv.org/abs/2005.12729), appendix A
+    """
+    assert_rank(2, reward=reward, cut=cut)
+    goes_on = 1 - keras.ops.cast(cut, reward.dtype)
+    first = reward[:1] + gamma * before[None]
+    terms = keras.ops.concatenate([first, reward[1:]], axis=0)
+    factors = keras.ops.concatenate(
+        [keras.ops.zeros_like(first), gamma * goes_on[:-1]], axis=0
+    )
+
+    def combine(earlier, later):
+        earlier_terms, earlier_factors = earlier
+        terms, factors = later
+        return terms + factors * earlier_terms, factors * earlier_factors
+
+    sums, _ = keras.ops.associative_scan(combine, (terms, factors), axis=0)
+    return sums, sums[-1] * goes_on[-1]

@@ -1,0 +1,50 @@
+"""A2C. Data only; see `keras_rl2x.presets`."""
+
+from keras_rl2x.presets.ppo import ORTHOGONAL
+
+AGENT = "A2C"
+
+DEFAULT = {
+    "env_steps": 500_000,
+    "epochs": 20,
+    "score": None,
+    "env": {"num_envs": 8, "vectorization": "sync"},
+    "network": {
+        "kind": "auto",
+        "units": (64, 64),
+        "activation": "tanh",
+        "kernel_initializer": ORTHOGONAL,
+        "normalize": False,
+        "own_critic": True,
+    },
+    "agent": {
+        "lambda_": 1.0,
+        "value_weight": 0.5,
+        "entropy_weight": 0.0,
+        "normalize_advantage": False,
+        "normalize_rewards": False,
+        "log_std": 0.0,
+    },
+    "optimizer": {
+        "kind": "rmsprop",
+        "learning_rate": 7e-4,
+        "rho": 0.99,
+        "epsilon": 1e-5,
+        "global_clipnorm": 0.5,
+    },
+    "rollout": {
+        "steps": 5,
+        "gamma": 0.99,
+        "minibatch_size": None,
+        "passes": 1,
+    },
+    "collect": {"where": "auto"},
+    "evaluate": {"episodes": 20},
+}
+
+ENVS = {
+    "CartPole-v1": {
+        "score": 475.0,
+        "optimizer": {"learning_rate": {"from": 7e-4, "to": 0.0, "over": 1}},
+    },
+}

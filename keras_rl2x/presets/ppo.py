@@ -1,0 +1,108 @@
+"""PPO. Data only; see `keras_rl2x.presets`.
+
+They begin from the field's presets.
+"""
+
+AGENT = "PPO"
+
+ORTHOGONAL = {"class_name": "Orthogonal", "config": {"gain": 2**0.5}}
+
+DEFAULT = {
+    "env_steps": 1_000_000,
+    "epochs": 20,
+    "score": None,
+    "env": {"num_envs": 8, "vectorization": "sync"},
+    "network": {
+        "kind": "auto",
+        "units": (64, 64),
+        "activation": "tanh",
+        "kernel_initializer": ORTHOGONAL,
+        "normalize": False,
+        "own_critic": True,
+    },
+    "agent": {
+        "clip": 0.2,
+        "lambda_": 0.95,
+        "value_weight": 0.5,
+        "entropy_weight": 0.0,
+        "value_clip": None,
+        "normalize_advantage": True,
+        "normalize_rewards": False,
+        "log_std": 0.0,
+    },
+    "optimizer": {
+        "kind": "adam",
+        "learning_rate": 3e-4,
+        "epsilon": 1e-5,
+        "global_clipnorm": 0.5,
+    },
+    "rollout": {
+        "steps": 256,
+        "gamma": 0.99,
+        "minibatch_size": 64,
+        "passes": 10,
+    },
+    "collect": {"where": "auto"},
+    "evaluate": {"episodes": 20},
+}
+
+ENVS = {
+    "CartPole-v1": {
+        "env_steps": 100_000,
+        "score": 475.0,
+        "agent": {"lambda_": 0.8, "clip": {"from": 0.2, "to": 0.0, "over": 1}},
+        "optimizer": {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1}},
+        "rollout": {
+            "steps": 32,
+            "gamma": 0.98,
+            "minibatch_size": 256,
+            "passes": 20,
+        },
+    },
+    "Acrobot-v1": {
+        "score": -80.0,
+        "env": {"num_envs": 16},
+        "network": {"normalize": True},
+        "agent": {"lambda_": 0.94, "normalize_rewards": True},
+        "rollout": {"steps": 256, "passes": 4},
+    },
+    "MountainCar-v0": {
+        "score": -115.0,
+        "env": {"num_envs": 16},
+        "network": {"normalize": True},
+        "agent": {"lambda_": 0.98, "normalize_rewards": True},
+        "rollout": {"steps": 16, "passes": 4},
+    },
+    "LunarLander-v3": {
+        "score": 240.0,
+        "env": {"num_envs": 16},
+        "agent": {"lambda_": 0.98, "entropy_weight": 0.01},
+        "rollout": {"steps": 1_024, "gamma": 0.999, "passes": 4},
+    },
+    "Pendulum-v1": {
+        "env_steps": 100_000,
+        "score": -200.0,
+        "env": {"num_envs": 4},
+        "optimizer": {"learning_rate": 1e-3},
+        "rollout": {"steps": 1_024, "gamma": 0.9},
+    },
+    "HalfCheetah-v5": {
+        "score": 1_570.0,
+        "env": {"num_envs": 1},
+        "network": {
+            "units": (256, 256),
+            "activation": "relu",
+            "normalize": True,
+        },
+        "agent": {
+            "lambda_": 0.92,
+            "clip": 0.1,
+            "entropy_weight": 0.0004,
+            "value_weight": 0.58,
+            "normalize_rewards": True,
+            "log_std": -2.0,
+        },
+        "optimizer": {"learning_rate": 2e-5, "global_clipnorm": 0.8},
+        "rollout": {"steps": 512, "gamma": 0.98, "passes": 20},
+    },
+}

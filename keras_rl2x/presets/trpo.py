@@ -1,0 +1,74 @@
+"""TRPO. Data only; see `keras_rl2x.presets`."""
+
+from keras_rl2x.presets.ppo import ORTHOGONAL
+
+AGENT = "TRPO"
+
+DEFAULT = {
+    "env_steps": 100_000,
+    "epochs": 20,
+    "score": None,
+    "env": {"num_envs": 2, "vectorization": "sync"},
+    "network": {
+        "kind": "auto",
+        "units": (64, 64),
+        "activation": "tanh",
+        "kernel_initializer": ORTHOGONAL,
+        "normalize": False,
+        "own_critic": True,
+    },
+    "agent": {
+        "max_kl": 0.01,
+        "lambda_": 0.95,
+        "cg_iterations": 15,
+        "cg_damping": 0.1,
+        "line_search_steps": 10,
+        "line_search_shrink": 0.8,
+        "critic_passes": 10,
+        "critic_minibatch_size": 128,
+        "normalize_rewards": False,
+        "log_std": 0.0,
+    },
+    "optimizer": {
+        "kind": "adam",
+        "learning_rate": 1e-3,
+        "epsilon": 1e-5,
+        "global_clipnorm": None,
+    },
+    "rollout": {
+        "steps": 1_024,
+        "gamma": 0.99,
+        "minibatch_size": None,
+        "passes": 1,
+    },
+    "collect": {"where": "auto"},
+    "evaluate": {"episodes": 20},
+}
+
+ENVS = {
+    "CartPole-v1": {
+        "score": 475.0,
+        "agent": {
+            "lambda_": 0.98,
+            "cg_damping": 1e-3,
+            "critic_passes": 20,
+            "critic_minibatch_size": 512,
+        },
+        "rollout": {"steps": 512},
+    },
+    "Pendulum-v1": {
+        "score": -200.0,
+        "agent": {"critic_passes": 15},
+        "rollout": {"gamma": 0.9},
+    },
+    "Hopper-v5": {
+        "env_steps": 1_000_000,
+        "score": 2_500.0,
+        "network": {"normalize": True},
+        "agent": {
+            "cg_iterations": 25,
+            "critic_passes": 20,
+            "normalize_rewards": True,
+        },
+    },
+}
