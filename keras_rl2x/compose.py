@@ -72,7 +72,8 @@ def _from_rollouts(environments, settings):
     arguments = dict(settings["rollout"])
     sizes = {key: arguments.pop(key) for key in ("minibatch_size", "passes")}
     rollout = data.Rollout(environments, seed=settings["seed"], **arguments)
-    dataset = rollout.dataset(**sizes)
+    remembers = settings["network"]["memory"] > 0
+    dataset = rollout.dataset(**sizes, sequences=remembers)
     per_epoch, epochs = _rollout_budget(settings, rollout.size)
     steps_per_epoch = per_epoch * rollout.updates
     agent = _make_agent(
@@ -148,7 +149,9 @@ def _make_agent(environments, settings, updates, steps_per_execution):
     return agent
 
 
-def _make_network(space, seed, kind, **arguments):
+def _make_network(space, seed, kind, memory=0, **arguments):
+    if memory:
+        return networks.lstm(space, memory=memory, seed=seed, **arguments)
     if kind == "auto":
         images = len(space.shape or ()) == 3
         kind = "nature_cnn" if images else "mlp"

@@ -55,10 +55,26 @@ class Leaf:
         to 1 become `centre + half * action`; else the agent's are the
         environment's. In both cases what exceeds the bounds is clipped.
         """
-        low, high = np.array(self.low, "f4"), np.array(self.high, "f4")
+        low = _rounded(self.low, np.inf)
+        high = _rounded(self.high, -np.inf)
         if np.all(np.abs([low, high]) < _UNBOUNDED):
-            return low, high, (low + high) / 2, (high - low) / 2
+            # Where there is no choice, any scale will do, but 0.
+            half = np.where(high > low, (high - low) / 2, 1).astype("f4")
+            return low, high, (low + high) / 2, half
         return low, high, np.zeros_like(low), np.ones_like(low)
+
+
+def _rounded(bound, inwards):
+    """A bound in float32, within the one in float64."""
+    exact = np.array(bound, "f8")
+    limit = np.finfo("f4").max
+    rounded = np.clip(exact, -limit, limit).astype("f4")
+    beyond = rounded < exact if inwards > 0 else rounded > exact
+    next_one = np.nextafter(rounded, np.float32(inwards))
+    inside = np.where(beyond, next_one, rounded)
+    # Beyond what float32 can hold there is no bound.
+    infinite = np.copysign(np.inf, exact)
+    return np.where(np.abs(exact) > limit, infinite, inside).astype("f4")
 
 
 def spec(space):

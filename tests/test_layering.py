@@ -12,6 +12,7 @@ ROOT = pathlib.Path(keras_rl2x.__file__).parent
 # its own folder.
 LEVELS = [
     {"training", "cli"},
+    {"compose"},
     {"presets", "distributed"},
     {"agents", "callbacks"},
     {"networks", "data", "acting"},

@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -125,13 +126,42 @@ def test_action_spec_takes_spaces_configs_and_specs():
 
 
 def test_require():
-    leaf = spaces.require(gym.Discrete(3), "discrete", "DQN")
+    leaf = spaces.require(gym.Discrete(3), ("discrete",), "DQN")
     assert leaf.num_classes == (3,)
     for space in (gym.Box(-1, 1, (2,)), gym.Tuple([gym.Discrete(3)])):
         with pytest.raises(TypeError, match="DQN acts in a `Discrete` space"):
-            spaces.require(space, "discrete", "DQN")
-    with pytest.raises(TypeError, match="`MultiDiscrete`"):
-        spaces.require(gym.Discrete(3), "multi_discrete", "X")
+            spaces.require(space, ("discrete",), "DQN")
+    with pytest.raises(TypeError, match="`MultiDiscrete` space only"):
+        spaces.require(gym.Discrete(3), ("multi_discrete",), "X")
+
+
+def test_require_takes_several_kinds():
+    kinds = ("discrete", "multi_binary", "box")
+    for space, kind in [
+        (gym.Discrete(3), "discrete"),
+        (gym.MultiBinary(3), "multi_binary"),
+        (gym.Box(-1, 1, (2,), "float64"), "box"),
+    ]:
+        assert spaces.require(space, kinds, "X").kind == kind
+        config = spaces.to_config(spaces.spec(space))
+        assert spaces.require(config, kinds, "X").kind == kind
+    wanted = "X acts in a `Discrete` or `MultiBinary` or `Box` space only"
+    with pytest.raises(TypeError, match=wanted) as error:
+        spaces.require(gym.MultiDiscrete([2, 2]), kinds, "X")
+    assert "Received: action_space=MultiDiscrete([2 2])" in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8"])
+def test_require_refuses_a_box_of_integers(dtype):
+    space = gym.Box(0, 9, (2,), dtype)
+    wanted = "X gives real numbers, and this `Box` holds integers"
+    with pytest.raises(TypeError, match=wanted) as error:
+        spaces.require(space, ("discrete", "box"), "X")
+    assert "`MultiDiscrete`" in str(error.value)
+    assert f"Received: action_space={space}" in str(error.value)
+    # To an agent that has no use for a `Box` at all it says that.
+    with pytest.raises(TypeError, match="X acts in a `Discrete` space only"):
+        spaces.require(space, ("discrete",), "X")
 
 
 @pytest.mark.parametrize(
@@ -168,3 +198,114 @@ def test_tuple_actions_of_agent_and_environment():
     np.testing.assert_array_equal(env[0], [1, 2])
     np.testing.assert_array_equal(env[1], agent[1])
     np.testing.assert_array_equal(spaces.to_agent(leaf, env)[0], agent[0])
+
+
+# Box actions
+
+# Bounds 2 to 6 and -1 to 0: centres 4 and -1/2, half-widths 2 and 1/2.
+BOUNDED = gym.Box(np.array([2, -1], "f4"), np.array([6, 0], "f4"))
+
+
+def test_affine_of_a_bounded_box():
+    low, high, centre, half = spaces.action_spec(BOUNDED).affine
+    np.testing.assert_array_equal(low, [2, -1])
+    np.testing.assert_array_equal(high, [6, 0])
+    np.testing.assert_array_equal(centre, [4, -0.5])
+    np.testing.assert_array_equal(half, [2, 0.5])
+    assert {x.dtype for x in (low, high, centre, half)} == {np.dtype("f4")}
+
+
+@pytest.mark.parametrize("xp", [np, keras.ops], ids=["numpy", "keras"])
+def test_bounded_actions_are_scaled_and_clipped(xp):
+    leaf = spaces.action_spec(BOUNDED)
+    agent = xp.array(
+        [[0, 0], [-1, 1], [0.5, -0.5], [1.5, -9], [-np.inf, 1e30]], "float32"
+    )
+    env = spaces.to_env(leaf, agent, xp)
+    np.testing.assert_array_equal(
+        env, [[4, -0.5], [2, 0], [5, -0.75], [6, -1], [2, 0]]
+    )
+    assert keras.backend.standardize_dtype(env.dtype) == "float32"
+
+
+def test_the_agents_actions_are_left_alone():
+    agent = np.array([[0.5, 7]], "f4")
+    spaces.to_env(spaces.action_spec(BOUNDED), agent)
+    np.testing.assert_array_equal(agent, [[0.5, 7]])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        BOUNDED,
+        gym.Box(-3, 5, (2, 3)),
+        gym.Box(0, 1, ()),
+        gym.Box(0, np.inf, (2,)),
+        gym.Box(-np.inf, np.inf, (2,)),
+    ],
+    ids=str,
+)
+def test_to_agent_is_the_inverse(space):
+    leaf = spaces.action_spec(space)
+    rng = np.random.default_rng(0)
+    agent = rng.uniform(0.1, 1, (20, *leaf.shape)).astype("f4")
+    # Where numbers below 0 are not of the space, they would be clipped.
+    if np.any(np.isinf(leaf.low)) or np.all(np.isfinite(leaf.high)):
+        agent[::2] *= -1
+    env = spaces.to_env(leaf, agent)
+    assert all(space.contains(np.array(action, "f4")) for action in env)
+    np.testing.assert_allclose(spaces.to_agent(leaf, env), agent, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        # Not scaled, since the interval has no middle; clipped all the same.
+        (0, np.inf, [[0, 0.5], [0, 100]]),
+        (-np.inf, 0.25, [[-3, 0.25], [-70, 0.25]]),
+        (-np.inf, np.inf, [[-3, 0.5], [-70, 100]]),
+        # One bounded entry beside an unbounded one is not scaled either.
+        ([-2, 0], [2, np.inf], [[-2, 0.5], [-2, 100]]),
+    ],
+)
+def test_unbounded_actions_are_the_environments(low, high, wanted):
+    low, high = (np.broadcast_to(x, (2,)).astype("f4") for x in (low, high))
+    leaf = spaces.action_spec(gym.Box(low, high))
+    _, _, centre, half = leaf.affine
+    np.testing.assert_array_equal(centre, [0, 0])
+    np.testing.assert_array_equal(half, [1, 1])
+    agent = np.array([[-3, 0.5], [-70, 100]], "f4")
+    env = spaces.to_env(leaf, agent)
+    np.testing.assert_array_equal(env, np.array(wanted, "f4"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_the_largest_float_is_no_bound(dtype):
+    # Some environments write it for infinity: to scale by it would send every
+    # action to infinity.
+    largest = np.finfo(dtype).max
+    leaf = spaces.action_spec(gym.Box(-largest, largest, (2,), dtype))
+    _, _, centre, half = leaf.affine
+    np.testing.assert_array_equal(centre, [0, 0])
+    np.testing.assert_array_equal(half, [1, 1])
+    agent = np.array([[-3, 0.5]], "f4")
+    np.testing.assert_array_equal(spaces.to_env(leaf, agent), agent)
+    np.testing.assert_array_equal(spaces.to_agent(leaf, agent), agent)
+
+
+def test_no_action_exceeds_bounds_of_float64():
+    # As float32, 0.1 is 0.100000001: environments that check would refuse it.
+    space = gym.Box(-0.1, 0.1, (1,), "float64")
+    leaf = spaces.action_spec(space)
+    for action in spaces.to_env(leaf, np.array([[-1], [0], [1]], "f4")):
+        assert space.contains(action)
+
+
+def test_affine_survives_the_config():
+    leaf = spaces.action_spec(BOUNDED)
+    before = leaf.affine
+    loaded = spaces.from_config(json.loads(json.dumps(spaces.to_config(leaf))))
+    assert loaded == leaf
+    for array, wanted in zip(loaded.affine, before):
+        np.testing.assert_array_equal(array, wanted)

@@ -49,6 +49,7 @@ class Driver:
         self._obs, _ = self.envs.reset(seed=seed)
         num_envs = self.envs.num_envs
         self._dead = np.zeros(num_envs, "bool")
+        self._begins = np.ones(num_envs, "bool")
         self._return = np.zeros(num_envs)
         self._length = np.zeros(num_envs, "int64")
         return self._obs
@@ -58,7 +59,8 @@ class Driver:
 
         Args:
             steps: Integer.
-            act: Function from observations to actions, in agent units.
+            act: Function of observations, and of a Boolean array `[num_envs]`
+                that says where episodes begin, to actions in agent units.
 
         Returns:
             A `Chunk`. If an environment raised, or returned a reward that is
@@ -76,7 +78,7 @@ class Driver:
         for t in range(steps):
             for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
                 rows[t] = leaf
-            action = act(self._obs)
+            action = act(self._obs, self._begins)
             try:
                 step = self.envs.step(spaces.to_env(self._action_spec, action))
             except Exception as raised:  # Whatever an environment may raise.
@@ -84,7 +86,8 @@ class Driver:
                 break
             actions.append(action)
             self._obs, reward[t], terminated[t], truncated[t], _ = step
-            dead[t] = self._dead
+            # The step after an end only resets, and shows what begins.
+            dead[t] = self._begins = self._dead
             self._dead = terminated[t] | truncated[t]
         rows = {
             "obs": obs_rows,
@@ -165,7 +168,8 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
 
     Args:
         envs: A `gymnasium.vector.VectorEnv` in `AutoresetMode.NEXT_STEP`.
-        act: Function from observations to the environments' actions.
+        act: Function of observations, and of a Boolean array `[num_envs]` that
+            says where episodes begin, to the environments' actions.
         episodes: Integer.
         seed: Integer, given to `envs.reset`.
         on_step: Function of no arguments, called before each step (to render,
@@ -181,13 +185,16 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
     total, length = np.zeros(num_envs), np.zeros(num_envs, "int64")
     returns, lengths = [], []
     obs, _ = envs.reset(seed=seed)
+    begins, ended = np.ones(num_envs, "bool"), np.zeros(num_envs, "bool")
     while left.any():
         if on_step:
             on_step()
-        obs, reward, terminated, truncated, _ = envs.step(act(obs))
+        action = act(obs, begins)
+        obs, reward, terminated, truncated, _ = envs.step(action)
+        begins, ended = ended, terminated | truncated
         total += reward
         length += 1
-        for env in np.flatnonzero(terminated | truncated):
+        for env in np.flatnonzero(ended):
             if left[env]:
                 returns.append(total[env])
                 lengths.append(length[env])

@@ -13,9 +13,20 @@ def weights(network):
     return network.variables
 
 
-def compute(network, values, obs):
-    """A list of the network's outputs, with these values for its weights."""
-    with keras.StatelessScope(zip(weights(network), values)):
+def read(variables):
+    """A list of arrays, what these variables hold now."""
+    return [
+        # A third of the time of `variable.numpy()`.
+        tf.raw_ops.ReadVariableOp(
+            resource=variable.value.handle, dtype=variable.dtype
+        ).numpy()
+        for variable in variables
+    ]
+
+
+def compute(network, arrays, obs):
+    """A list of the network's outputs, with these arrays for its weights."""
+    with keras.StatelessScope(zip(weights(network), arrays)):
         return tf.nest.flatten(network(obs, training=False))
 
 

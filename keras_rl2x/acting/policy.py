@@ -31,6 +31,8 @@ class Policy:
     Attributes:
         where: `"host"` or `"graph"`: what was chosen.
         rng: The `numpy.random.Generator` that explores.
+        memory: Array `[N, M]`, what a recurrent network remembers; `None` if
+            it does not.
     """
 
     def __init__(self, agent, num_envs, where="auto", seed=0):
@@ -41,7 +43,11 @@ class Policy:
         self.agent = agent
         self.rng = np.random.default_rng(seed)
         self._network = self._make_network(num_envs, where)
+        self._weights = export.weights(agent.policy)
         self._exploration = {}
+        self.memory = None
+        if agent.memory_size:
+            self.memory = np.zeros((num_envs, agent.memory_size), "float32")
 
     def _make_network(self, num_envs, where):
         network = self.agent.policy
@@ -68,22 +74,39 @@ class Policy:
 
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
-        self._network.set_weights(
-            [variable.numpy() for variable in export.weights(self.agent.policy)]
-        )
+        self._network.set_weights(export.read(self._weights))
         self._exploration = self.agent.exploration()
 
-    def explore(self, obs):
-        """Actions `[N, ...]`, as the agent's exploration draws them."""
+    def explore(self, obs, begins=None):
+        """Actions, as the agent's exploration draws them.
+
+        Args:
+            obs: Array `[N, ...]` (or a structure of such).
+            begins: Boolean array `[N]`, whose episodes begin here; where there
+                are none, a memory goes on. Defaults to `None`: nowhere.
+
+        Returns:
+            Array `[N, ...]`, in the agent's units.
+        """
+        outputs = self._compute(obs, begins)
+        return self.agent.sampler(outputs, self.rng, **self._exploration)
+
+    def greedy(self, obs, begins=None):
+        """The same, the best actions that the agent knows."""
+        outputs = self._compute(obs, begins)
         return self.agent.sampler(
-            self._network(obs), self.rng, **self._exploration
+            outputs, self.rng, **self.agent.no_exploration
         )
 
-    def greedy(self, obs):
-        """Actions `[N, ...]`, the best the agent knows."""
-        return self.agent.sampler(
-            self._network(obs), self.rng, **self.agent.no_exploration
+    def _compute(self, obs, begins):
+        if self.memory is None:
+            return self._network(obs)
+        if begins is not None:
+            self.memory = np.where(begins[:, None], 0, self.memory)
+        outputs, self.memory = self._network(
+            {"memory": self.memory, "observation": obs}
         )
+        return outputs
 
     def play(self, envs, episodes, seed, greedy=True, on_step=None):
         """Plays whole episodes with the agent as it is now.
@@ -104,7 +127,7 @@ class Policy:
         spec = self.agent.action_spec
         return play_episodes(
             envs,
-            lambda obs: spaces.to_env(spec, act(obs)),
+            lambda obs, begins: spaces.to_env(spec, act(obs, begins)),
             episodes,
             seed,
             on_step,

@@ -94,7 +94,7 @@ class A2C(Agent):
             advantage = ops.normalize(advantage, weight)
 
         def loss_fn():
-            params, value = self.both_networks(batch["obs"], training=True)
+            params, value = on_policy.outputs(self, batch)
             log_prob = self.distribution.log_prob(params, batch["action"])
             score = ops.score_function(log_prob, advantage)
             error = keras.ops.square(value - batch["return"])

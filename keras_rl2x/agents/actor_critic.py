@@ -83,7 +83,7 @@ class ActorCritic(Agent):
         td_error, weight = batch["advantage"], batch["weight"]
 
         def loss_fn():
-            params, value = self.both_networks(batch["obs"], training=True)
+            params, value = on_policy.outputs(self, batch)
             log_prob = self.distribution.log_prob(params, batch["action"])
             score = ops.score_function(log_prob, td_error)
             error = keras.ops.square(value - batch["return"])

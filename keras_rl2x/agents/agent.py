@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
@@ -50,6 +51,10 @@ class Agent(keras.Model):
     sampler = None
     no_exploration = {}
 
+    # How many numbers `policy` remembers; it is then recurrent, see
+    # `networks.lstm`.
+    memory_size = 0
+
     def __init__(self, action_space, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.action_spec = spaces.action_spec(action_space)
@@ -64,6 +69,7 @@ class Agent(keras.Model):
         )
         self._means = [keras.metrics.Mean(name=n) for n in self.metric_names]
         self.fit_callbacks = ()
+        self._endless = False
         self._traced_with = None
 
     # What an agent overrides.
@@ -123,9 +129,13 @@ class Agent(keras.Model):
         """Environment actions for a batch of observations, as arrays.
 
         For a few actions by hand; to collect or evaluate, `acting.Policy` is
-        tens of times faster.
+        tens of times faster. An agent with a memory acts as at the beginning
+        of an episode.
         """
-        outputs = keras.tree.map_structure(np.array, self.policy(obs))
+        outputs = self.policy(networks.with_memory(self.policy, obs))
+        outputs = keras.tree.map_structure(np.array, outputs)
+        if self.memory_size:
+            outputs, _ = outputs
         arguments = self.exploration() if explore else self.no_exploration
         seed = np.array(self.seed_generator.next())
         rng = np.random.default_rng(seed)
@@ -169,13 +179,14 @@ class Agent(keras.Model):
         Returns:
             Dict of the logged values, what `train_step` must return.
         """
-        for callback in self._graph_callbacks():
+        for callback in self.graph_callbacks():
             callback.on_update(self, batch, values)
         for mean in self._means:
             mean.update_state(values[mean.name])
         return self.get_metrics_result()
 
-    def _graph_callbacks(self):
+    def graph_callbacks(self):
+        """List of the callbacks of `fit` that are traced into its updates."""
         return [c for c in self.fit_callbacks if hasattr(c, "on_update")]
 
     def fit(self, x=None, *args, callbacks=None, **kwargs):
@@ -186,6 +197,7 @@ class Agent(keras.Model):
                 this order or at all; says what to change.
         """
         kwargs.setdefault("shuffle", False)  # Keras would warn that it cannot.
+        self._endless = fitting.is_endless(x)
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
@@ -199,8 +211,8 @@ class Agent(keras.Model):
             self._initial_epoch = None
 
     def make_train_function(self, force=False):
-        # Graph callbacks are part of what is traced.
-        now = self._graph_callbacks()
+        # What is traced depends on these.
+        now = self.graph_callbacks(), self._endless
         force, self._traced_with = force or now != self._traced_with, now
         for optimizer in self.optimizers:
             if not optimizer.built:
@@ -209,9 +221,8 @@ class Agent(keras.Model):
             return
         super().make_train_function(force)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        fused = self.steps_per_execution > 1 and not self.run_eagerly
-        if fused and replicas == 1:
-            self.train_function = fitting.make_loop(self)
+        if replicas == 1 and not self.run_eagerly:
+            self.train_function = fitting.make_loop(self, self._endless)
 
     def get_state(self):
         """Dict of arrays: every variable of the agent and its optimizers."""

@@ -5,6 +5,7 @@ import itertools
 import keras
 import tensorflow as tf
 
+from keras_rl2x import networks
 from keras_rl2x import spaces
 
 
@@ -77,7 +78,7 @@ def check_spaces(agent, envs):
             f"{wanted}. Received: {given}"
         )
     network = agent.policy
-    expected = _shapes(network.input)
+    expected = _shapes(networks.observation_input(network))
     received = _shapes(spaces.spec(envs.single_observation_space))
     if expected != received:
         raise ValueError(
@@ -100,7 +101,15 @@ def _shapes(tree):
     return str(tuple(tree.shape[1:]))
 
 
-def make_loop(agent):
+def is_endless(data):
+    """Whether there is always another batch."""
+    return (
+        isinstance(data, tf.data.Dataset)
+        and int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
+    )
+
+
+def make_loop(agent, endless):
     """A `train_function`: `steps_per_execution` updates, one after the other.
 
     Keras's own loop draws the next batch while an update runs, which then may
@@ -108,29 +117,51 @@ def make_loop(agent):
 
     Args:
         agent: A compiled `Agent`.
+        endless: Boolean, whether there is always another batch: asking each
+            time costs a tenth of a small network's update.
 
     Returns:
         Function from an iterator over batches to the logs of the last update.
     """
-    step = tf.function(
-        agent.train_step, autograph=False, jit_compile=agent.jit_compile
-    )
+    train_step = agent.train_step
+    if agent.jit_compile:
+        train_step = tf.function(train_step, autograph=False, jit_compile=True)
+
+    def step(batch):
+        answers = [c.may_update(agent) for c in agent.graph_callbacks()]
+        answers = [answer for answer in answers if answer is not None]
+        if not answers:
+            train_step(batch)
+            return
+        # The values are not asked for, but both branches must return as much.
+        nothing = tf.zeros([])
+
+        def update():
+            train_step(batch)
+            return nothing
+
+        tf.cond(tf.reduce_all(answers), update, lambda: nothing)
+
+    def always(iterator):
+        step(next(iterator))
+        return 1
+
+    def if_any(iterator):
+        batch = iterator.get_next_as_optional()
+
+        def learn():
+            step(batch.get_value())
+            return 1
+
+        return tf.cond(batch.has_value(), learn, lambda: 0)
+
+    learn = always if endless else if_any
 
     @tf.function(autograph=False, reduce_retracing=True)
     def execute(iterator):
-        def update(i, done):
-            batch = iterator.get_next_as_optional()
-
-            def learn():
-                step(batch.get_value())
-                return done + 1
-
-            done = tf.cond(batch.has_value(), learn, lambda: done)
-            return i + 1, done
-
         _, done = tf.while_loop(
             lambda i, _: i < agent.steps_per_execution,
-            update,
+            lambda i, done: (i + 1, done + learn(iterator)),
             (0, 0),
             parallel_iterations=1,
         )
@@ -138,7 +169,7 @@ def make_loop(agent):
 
     def train(iterator):
         done, logs = execute(iterator)
-        if not done:
+        if not endless and not done:
             raise StopIteration
         return logs
 

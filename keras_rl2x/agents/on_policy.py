@@ -44,12 +44,38 @@ def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
         )
     )
     agent.reward_scale = networks.RewardScale() if normalize_rewards else None
+    agent.memory_size = networks.memory_size(agent.policy_network)
 
 
 def mode(agent, obs):
     """The environment actions that are most probable."""
-    action = agent.distribution.mode(agent.policy_network(obs))
+    inputs = networks.with_memory(agent.policy_network, obs)
+    outputs = agent.policy_network(inputs)
+    params = outputs[0] if agent.memory_size else outputs
+    action = agent.distribution.mode(params)
     return spaces.to_env(agent.action_spec, action, keras.ops)
+
+
+def outputs(agent, batch):
+    """The distribution's parameters `[B, P]` and the values `[B]` of a batch.
+
+    Args:
+        agent: An `Agent` that was built by `build`.
+        batch: Dict of tensors, see `data.Rollout.dataset`.
+    """
+    if not agent.memory_size:
+        return agent.both_networks(batch["obs"], training=True)
+    if "memory" not in batch:
+        raise ValueError(
+            f"The network '{agent.network.name}' has a memory, and learns from "
+            "sequences: use `rollout.dataset(..., sequences=True)`."
+        )
+    num_envs = batch["memory"].shape[0]
+    timed = keras.tree.map_structure(
+        lambda x: keras.ops.reshape(x, (-1, num_envs, *x.shape[1:])),
+        {"obs": batch["obs"], "begins": batch["begins"]},
+    )
+    return _flat(_unroll(agent, batch["memory"], **timed))
 
 
 def evaluate_rows(agent, rows):
@@ -66,10 +92,16 @@ def evaluate_rows(agent, rows):
         `[T + 1, N]` and the log-probabilities of the actions `[T, N]`.
     """
     steps, num_envs = rows["reward"].shape
-    lived = _flat(keras.tree.map_structure(lambda x: x[:-1], rows["obs"]))
+    obs = rows["obs"]
+    lived = _flat(keras.tree.map_structure(lambda x: x[:-1], obs))
     with networks.update_statistics():
-        agent.both_networks(lived, training=False)
-    params, value = agent.both_networks(_flat(rows["obs"]), training=False)
+        agent.both_networks(networks.with_memory(agent.both_networks, lived))
+    if agent.memory_size:
+        params, value = _flat(
+            _unroll(agent, rows["memory"], obs, rows["begins"])
+        )
+    else:
+        params, value = agent.both_networks(_flat(obs))
     log_prob = agent.distribution.log_prob(
         params[: steps * num_envs], _flat(rows["action"])
     )
@@ -82,6 +114,11 @@ def evaluate_rows(agent, rows):
         keras.ops.reshape(value, (steps + 1, num_envs)),
         keras.ops.reshape(log_prob, (steps, num_envs)),
     )
+
+
+def _unroll(agent, memory, obs, begins):
+    memory = keras.ops.reshape(memory, (begins.shape[1], agent.memory_size))
+    return networks.unroll(agent.both_networks, obs, memory, begins)
 
 
 def prepare(agent, rows, lambda_):

@@ -112,7 +112,7 @@ class PPO(Agent):
         clip = self.clip(self.env_steps) if callable(self.clip) else self.clip
 
         def loss_fn():
-            params, value = self.both_networks(batch["obs"], training=True)
+            params, value = on_policy.outputs(self, batch)
             log_prob = self.distribution.log_prob(params, batch["action"])
             ratio = ops.importance_ratio(log_prob, batch["log_prob"])
             surrogate = ops.clipped_surrogate(ratio, advantage, clip)

@@ -96,7 +96,7 @@ class REINFORCE(Agent):
         weight = batch["weight"]
 
         def loss_fn():
-            params, value = self.both_networks(batch["obs"], training=True)
+            params, value = on_policy.outputs(self, batch)
             log_prob = self.distribution.log_prob(params, batch["action"])
             score = ops.score_function(log_prob, batch["advantage"])
             error = keras.ops.square(value - batch["return"])

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
@@ -16,8 +17,8 @@ class TRPO(Agent):
 
     Learns from the whole of each rollout at once, `data.Rollout.dataset()`. The
     policy has no optimizer: its step is the natural gradient, found by
-    conjugate gradients, and halved until it keeps the constraint. The compiled
-    optimizer moves the critic, over several passes in minibatches.
+    conjugate gradients, and shortened until it keeps the constraint. The
+    compiled optimizer moves the critic, over several passes in minibatches.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -96,6 +97,12 @@ class TRPO(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
+        if networks.memory_size(networks.as_functional(network)):
+            raise ValueError(
+                "TRPO does not learn from sequences: give it a network without "
+                "a memory, or use PPO. Received: "
+                f"network='{network.name}'"
+            )
         if critic is None or critic is network:
             raise ValueError(
                 "TRPO needs a `critic` of its own: another `keras.Model`, "

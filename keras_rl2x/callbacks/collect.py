@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_rl2x import envs as environments
 from keras_rl2x import spaces
+from keras_rl2x.acting import samplers
 from keras_rl2x.acting.driver import Driver
 from keras_rl2x.acting.policy import Policy
 from keras_rl2x.data import Rollout
@@ -133,7 +134,10 @@ class Collect(keras.callbacks.Callback):
                 "`fit` what its `dataset(minibatch_size, passes)` returns."
             )
         else:
-            chunk, what = self.data.updates, "The rollout's passes x minibatches"
+            chunk, what = (
+                self.data.updates,
+                "The rollout's passes x minibatches",
+            )
         if chunk % executions:
             raise ValueError(
                 f"{what} must be a multiple of `steps_per_execution`. "
@@ -231,7 +235,9 @@ class Collect(keras.callbacks.Callback):
     def _fill(self):
         """Lives through a whole rollout."""
         self.policy.snapshot()
-        self._write(self._run(self.data.steps, self.policy.explore))
+        memory = self.policy.memory
+        chunk = self._run(self.data.steps, self.policy.explore)
+        self._write(chunk, memory)
         self.data.prepare(self.model)
 
     def _warm_up(self):
@@ -241,7 +247,10 @@ class Collect(keras.callbacks.Callback):
         actions = self.envs.action_space
         actions.seed(self.seed)
 
-        def act(obs):
+        def act(obs, begins):
+            if isinstance(obs, dict) and "action_mask" in obs:
+                allowed = np.where(obs["action_mask"], 0, spaces.MASKED)
+                return samplers.epsilon_greedy(allowed, self.policy.rng, 1.0)
             return spaces.to_agent(self.model.action_spec, actions.sample())
 
         # In steps taken: a full replay holds less than its capacity, because
@@ -274,9 +283,9 @@ class Collect(keras.callbacks.Callback):
         self._owed -= chunk.env_steps
         self._write(chunk)
 
-    def _write(self, chunk):
+    def _write(self, chunk, memory=None):
         """Stores a chunk; raises what had cut it short."""
-        self._store(chunk)
+        self._store(chunk, memory)
         if chunk.error is not None:
             raise RuntimeError(
                 f"The environments failed after {self._env_steps():,} steps: "
@@ -285,13 +294,15 @@ class Collect(keras.callbacks.Callback):
                 "again: it begins new episodes."
             ) from chunk.error
 
-    def _store(self, chunk):
-        # Half a rollout is of no use.
-        usable = chunk.error is None or not self._on_policy
-        if usable and len(chunk.rows["reward"]):
-            self.data.write(chunk.rows, chunk.next_obs)
+    def _store(self, chunk, memory=None):
+        if not self._on_policy:
+            if len(chunk.rows["reward"]):
+                self.data.write(chunk.rows, chunk.next_obs)
+        elif chunk.error is None:  # Half a rollout is of no use.
+            self.data.write(chunk.rows, chunk.next_obs, memory)
         self._episodes.extend(chunk.episodes)
-        self.model.env_steps.assign_add(chunk.env_steps)
+        # Keras's own `assign_add` takes four times as long.
+        self.model.env_steps.value.assign_add(chunk.env_steps)
 
     def _env_steps(self):
         return int(self.model.env_steps.numpy())

@@ -4,11 +4,12 @@ import keras
 
 
 class GraphCallback(keras.callbacks.Callback):
-    """A Keras callback with one more method, which runs at every update.
+    """A Keras callback with two more methods, which run at every update.
 
     Keras calls `on_train_batch_end` once for each `steps_per_execution`
     updates; `on_update` is traced into the training step, and so runs after
-    each of them. Agents call it at the end of `train_step`.
+    each of them, and `may_update` before. Agents call `on_update` at the end
+    of `train_step`.
 
     Example:
 
@@ -22,6 +23,17 @@ class GraphCallback(keras.callbacks.Callback):
             self.count.assign_add(1)
     ```
     """
+
+    def may_update(self, agent):
+        """Traced before `train_step`; whether this update is to be made.
+
+        Args:
+            agent: The `Agent`.
+
+        Returns:
+            Boolean scalar tensor, or `None` if it always is. Where one
+            callback says no, the batch is dropped.
+        """
 
     def on_update(self, agent, batch, values):
         """Traced at the end of `train_step`; runs after each update.

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x.data.stream import Compiled
 from keras_rl2x.data.stream import Stream
 from keras_rl2x.data.stream import in_order
 
@@ -68,9 +69,7 @@ class Replay:
         )
         with tf.device("cpu"):
             self._make_variables()
-        self._write = tf.function(
-            self._append, input_signature=self.stream.signature()
-        )
+        self._write = Compiled(self._append, self.stream.signature())
         print(
             f"{type(self).__name__}: {self.stream.rows - 1:,} rows x "
             f"{envs.num_envs} environments, {self.nbytes / 1e6:,.1f} MB"

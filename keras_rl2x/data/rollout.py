@@ -1,14 +1,19 @@
 """Fresh experience: what on-policy agents learn from, once."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x.data.stream import Compiled
 from keras_rl2x.data.stream import Stream
 from keras_rl2x.data.stream import in_order
 
 # What `Agent.prepare` adds to each cell.
 PREPARED = ("value", "log_prob", "advantage", "return", "weight")
+
+# The most memory that the minibatches drawn at once may take.
+_BLOCK_BYTES = 2**26
 
 
 class Rollout:
@@ -25,6 +30,7 @@ class Rollout:
         seed: Integer seed of the shuffles. Defaults to 0.
 
     Attributes:
+        nbytes: Integer, the memory it takes.
         size: Integer, the number of cells, `steps * num_envs`.
         updates: Integer, how many updates one filling is for; set by
             `dataset`.
@@ -54,6 +60,7 @@ class Rollout:
         self.stream = Stream(envs, self.steps, 4 * len(PREPARED))
         self.size = self.steps * self.stream.num_envs
         self.updates = None
+        self.nbytes = self.stream.nbytes + 4 * len(PREPARED) * self.size
         with tf.device("cpu"):
             self._prepared = {
                 name: tf.Variable(tf.zeros([self.size]), trainable=False)
@@ -64,18 +71,29 @@ class Rollout:
             )
             self._draws = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._full = tf.Variable(False, trainable=False)
-        self._append = tf.function(
-            self.stream.append, input_signature=self.stream.signature()
-        )
+            # Of recurrent agents: what they remembered before the first row,
+            # and which episodes began with each row.
+            self._memory = tf.Variable(
+                tf.zeros([self.stream.num_envs, 0]),
+                shape=[self.stream.num_envs, None],
+                trainable=False,
+            )
+            self._begins = tf.Variable(
+                tf.ones([self.stream.num_envs], tf.bool), trainable=False
+            )
+        self._append = Compiled(self.stream.append, self.stream.signature())
+        self._next_begins = np.ones(self.stream.num_envs, "bool")
         self._agent = None
 
-    def write(self, rows, next_obs):
+    def write(self, rows, next_obs, memory=None):
         """Replaces what is in it.
 
         Args:
             rows: Dict of arrays `[steps, num_envs, ...]`, as in
                 `Stream.append`.
             next_obs: Array `[num_envs, ...]` (or a structure of such).
+            memory: Array `[num_envs, M]`, what a recurrent agent remembered
+                before the first row. Defaults to `None`.
 
         Raises:
             ValueError: If there are too few rows, or too many.
@@ -85,12 +103,17 @@ class Rollout:
                 f"A rollout is written whole, {self.steps} rows at once. "
                 f"Received: {len(rows['reward'])} rows"
             )
+        if memory is not None:
+            self._memory.assign(memory)
+            self._begins.assign(self._next_begins)
+            self._next_begins = rows["dead"][-1]
         self._append(rows, next_obs)
 
     def begin(self, obs):
         """Begins new episodes, whose first observations these are."""
         empty = self.stream.truncate()
         self._append(tf.nest.map_structure(lambda x: x[:0], empty), obs)
+        self._next_begins = np.ones(self.stream.num_envs, "bool")
         self._so_far.assign(tf.zeros_like(self._so_far))
         self._full.assign(False)
 
@@ -98,7 +121,7 @@ class Rollout:
         """Adds what an agent makes of the rows, by its method `prepare`."""
         if self._agent is not agent:
             self._agent = agent
-            self._prepare = tf.function(self._fill, autograph=False)
+            self._prepare = Compiled(self._fill, ())
         self._prepare()
 
     def _fill(self):
@@ -114,8 +137,9 @@ class Rollout:
             Dict of tensors `[steps, num_envs, ...]`: `action, reward,
             discount` (gamma, 0 at termination), `cut` (whether the next row
             belongs to another episode), `live`, `reward_so_far` (the
-            discounted sum of the episode's rewards up to here); and `obs`, one
-            row longer.
+            discounted sum of the episode's rewards up to here); `obs` and
+            `begins` (whether an episode does), one row longer; and `memory`
+            `[num_envs, M]`, before the first row.
         """
         stream = self.stream
         shape = (self.steps, stream.num_envs)
@@ -138,6 +162,8 @@ class Rollout:
         return {
             **rows,
             "obs": read("obs", cells, self.steps + 1),
+            "begins": tf.concat([self._begins[None], dead], 0),
+            "memory": tf.convert_to_tensor(self._memory),
             "discount": self.gamma * tf.cast(~terminated, "float32"),
             "cut": cut,
             "live": ~dead,
@@ -151,17 +177,22 @@ class Rollout:
             (first + tf.cast(places, tf.int64)) % self.stream.cells, tf.int32
         )
 
-    def dataset(self, minibatch_size=None, passes=1):
+    def dataset(self, minibatch_size=None, passes=1, sequences=False):
         """An endless dataset of minibatches: each pass in another order.
 
         Args:
             minibatch_size: Integer that divides `size`. Defaults to `size`.
             passes: Integer, how often to go through one filling. Defaults to
                 1.
+            sequences: Boolean, whether the environments are shuffled and their
+                steps stay in order, for recurrent agents; `minibatch_size` is
+                then a multiple of `steps`. Defaults to `False`.
 
         Returns:
             A `tf.data.Dataset` of dicts: `obs, action, value, log_prob,
-            advantage, return, weight`, all with the batch axis first.
+            advantage, return, weight`, all with the batch axis first; with
+            `sequences`, that axis is time by environments, flattened, and
+            there are `begins`, too, and `memory` `[environments, M]`.
 
         Raises:
             ValueError: If the arguments do not fit.
@@ -178,6 +209,17 @@ class Rollout:
             )
         minibatches = self.size // minibatch_size
         self.updates = passes * minibatches
+        # Drawing costs less at once than one by one.
+        block = passes if passes * self.nbytes <= _BLOCK_BYTES else 1
+
+        units = self.stream.num_envs if sequences else self.size
+        if units % minibatches:
+            raise ValueError(
+                "With sequences, `minibatch_size` must be a multiple of the "
+                f"{self.steps} steps that divides the rollout of {self.size}: "
+                "the environments are not cut in time. Received: "
+                f"{minibatch_size=}"
+            )
 
         def draw(_):
             filled = tf.debugging.Assert(
@@ -185,32 +227,50 @@ class Rollout:
                 ["The rollout is empty: fill it with the `Collect` callback"],
             )
             with tf.control_dependencies([filled]):
-                places = self._order(minibatches)
-            cells = self._cells(places)
-            drawn = {
-                "obs": self.stream.gather("obs", cells),
-                "action": self.stream.gather("action", cells),
-                **{
-                    name: tf.gather(variable, places)
-                    for name, variable in self._prepared.items()
-                },
-            }
-            return tf.nest.map_structure(
-                lambda x: tf.reshape(
-                    x, [minibatches, minibatch_size, *x.shape[1:]]
-                ),
-                drawn,
+                order = self._orders(block, units, shuffled=minibatches > 1)
+            order = tf.reshape(
+                order, [block * minibatches, units // minibatches]
             )
+            if not sequences:
+                return self._draw(order)
+            rows = tf.range(self.steps) * self.stream.num_envs
+            places = order[:, None] + rows[:, None]  # [K, T, environments]
+            places = tf.reshape(places, [-1, minibatch_size])
+            cells = self._cells(tf.range(self.size))
+            dead = tf.gather(self.stream.fields["dead"], cells)
+            begins = tf.concat([self._begins, dead], 0)
+            return {
+                **self._draw(places),
+                "begins": tf.gather(begins, places),
+                "memory": tf.gather(self._memory, order),
+            }
 
         return in_order(tf.data.Dataset.counter().map(draw).unbatch())
 
-    def _order(self, minibatches):
-        """The places of one pass; a pass of one minibatch needs no shuffle."""
-        places = tf.range(self.size)
-        if minibatches == 1:
-            return places
-        seed = [self.seed, self._draws.assign_add(1)]
-        return tf.random.experimental.stateless_shuffle(places, seed)
+    def _draw(self, places):
+        """The minibatches `[K, B, ...]` of what lies at these places."""
+        cells = self._cells(places)
+        return {
+            "obs": self.stream.gather("obs", cells),
+            "action": self.stream.gather("action", cells),
+            **{
+                name: tf.gather(variable, places)
+                for name, variable in self._prepared.items()
+            },
+        }
+
+    def _orders(self, passes, units, shuffled):
+        """Integers below `units`, in an order of their own for each pass."""
+        if not shuffled:  # What is in one minibatch has no order.
+            return tf.tile(tf.range(units), [passes])
+        first = self._draws.assign_add(passes) - passes
+        orders = [
+            tf.random.experimental.stateless_shuffle(
+                tf.range(units), [self.seed, first + i]
+            )
+            for i in range(passes)
+        ]
+        return tf.concat(orders, 0)
 
     def get_state(self):
         """Nested dict of arrays: the generator's; what was lived is used up."""

@@ -5,6 +5,8 @@ import multiprocessing
 import signal
 
 import gymnasium
+import numpy as np
+from gymnasium import spaces
 from gymnasium import vector
 
 VECTORIZATIONS = ("sync", "async")
@@ -29,7 +31,59 @@ class Environments(vector.VectorWrapper):
         self.close()
 
 
-def make(env, num_envs=1, vectorization="sync", seed=None, **kwargs):
+class ActionMask(gymnasium.Wrapper):
+    """Moves `info["action_mask"]` into the observation, where agents see it.
+
+    The observation becomes a dict of the `"observation"` there was and the
+    `"action_mask"`: 1 for each action that is allowed, else 0.
+
+    Args:
+        env: A `gymnasium.Env` whose actions are `Discrete`.
+
+    Raises:
+        ValueError: If the actions are of another kind; from `reset` and `step`,
+            if the environment gives no mask.
+    """
+
+    def __init__(self, env):
+        super().__init__(env)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise ValueError(
+                "`action_mask` needs `Discrete` actions: for others, put the "
+                "mask into a `Dict` observation yourself. Received: "
+                f"action_space={env.action_space}"
+            )
+        self.observation_space = spaces.Dict(
+            action_mask=spaces.MultiBinary(int(env.action_space.n)),
+            observation=env.observation_space,
+        )
+
+    def reset(self, **kwargs):
+        obs, info = self.env.reset(**kwargs)
+        return self._masked(obs, info), info
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return self._masked(obs, info), reward, terminated, truncated, info
+
+    def _masked(self, obs, info):
+        if "action_mask" not in info:
+            raise ValueError(
+                "The environment gives no `info['action_mask']`: leave "
+                f"`action_mask` out. Received: info with {sorted(info)}"
+            )
+        mask = np.asarray(info["action_mask"], "int8")
+        return {"action_mask": mask, "observation": obs}
+
+
+def make(
+    env,
+    num_envs=1,
+    vectorization="sync",
+    seed=None,
+    action_mask=False,
+    **kwargs,
+):
     """Makes a vector environment.
 
     Args:
@@ -41,6 +95,9 @@ def make(env, num_envs=1, vectorization="sync", seed=None, **kwargs):
             `"async"`, each in a process of its own: worth it where a step
             takes longer than about a tenth of a millisecond.
         seed: Integer seed of the first reset. Defaults to `None`.
+        action_mask: Boolean, whether to move `info["action_mask"]`, which
+            says which actions are allowed, into the observation; see
+            `ActionMask`. Defaults to `False`.
         **kwargs: Passed to `gymnasium.make` or to the function, for instance
             `render_mode="rgb_array"`.
 
@@ -61,20 +118,22 @@ def make(env, num_envs=1, vectorization="sync", seed=None, **kwargs):
     ```
     """
     if isinstance(env, vector.VectorEnv):
-        if kwargs or num_envs not in (1, env.num_envs):
+        if kwargs or action_mask or num_envs not in (1, env.num_envs):
             raise ValueError(
                 "A vector environment is taken as it is: give its arguments "
                 "to what makes it. Received: "
-                f"{num_envs=}, kwargs={sorted(kwargs)}"
+                f"{num_envs=}, {action_mask=}, kwargs={sorted(kwargs)}"
             )
         vectorized = env
     else:
-        vectorized = _vectorize(env, num_envs, vectorization, kwargs)
+        vectorized = _vectorize(
+            env, num_envs, vectorization, action_mask, kwargs
+        )
     _check_autoreset(vectorized)
     return Environments(vectorized, seed)
 
 
-def _vectorize(env, num_envs, vectorization, kwargs):
+def _vectorize(env, num_envs, vectorization, action_mask, kwargs):
     if isinstance(env, gymnasium.Env):
         raise ValueError(
             "One environment cannot be copied: give its id, or the function "
@@ -99,6 +158,8 @@ def _vectorize(env, num_envs, vectorization, kwargs):
             "environment, or a vector environment. Received: "
             f"env={env!r} of type {type(env)}"
         )
+    if action_mask:
+        one = functools.partial(_with_mask, one)
     copies = [one] * int(num_envs)
     mode = vector.AutoresetMode.NEXT_STEP
     if vectorization == "async":
@@ -106,6 +167,10 @@ def _vectorize(env, num_envs, vectorization, kwargs):
         return vector.AsyncVectorEnv(copies, autoreset_mode=mode)
     # Drivers copy what they keep: a copy at every step would be wasted.
     return vector.SyncVectorEnv(copies, copy=False, autoreset_mode=mode)
+
+
+def _with_mask(one):
+    return ActionMask(one())
 
 
 def _in_worker(one):

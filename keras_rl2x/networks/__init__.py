@@ -6,6 +6,11 @@ from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
+from keras_rl2x.networks.memory import lstm
+from keras_rl2x.networks.memory import memory_size
+from keras_rl2x.networks.memory import observation_input
+from keras_rl2x.networks.memory import unroll
+from keras_rl2x.networks.memory import with_memory
 from keras_rl2x.networks.normalization import RewardScale
 from keras_rl2x.networks.normalization import RunningNormalization
 from keras_rl2x.networks.normalization import update_statistics
@@ -20,8 +25,13 @@ __all__ = [
     "actor_critic",
     "as_functional",
     "inputs",
+    "lstm",
+    "memory_size",
     "mlp",
     "nature_cnn",
+    "observation_input",
     "track",
+    "unroll",
     "update_statistics",
+    "with_memory",
 ]

@@ -106,6 +106,22 @@ def mlp(
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
     """
+    entries, x = flat_observation(observation_space)
+    x, _ = hidden_layers(
+        x, units, activation, kernel_initializer, normalize, seed
+    )
+    return keras.Model(entries, x, name="mlp")
+
+
+def flat_observation(observation_space):
+    """Inputs, and one vector of all that is observed.
+
+    Args:
+        observation_space: As in `mlp`.
+
+    Returns:
+        Tuple: the structure of `keras.Input`s, and a tensor `[B, F]`.
+    """
     entries, tensors = inputs(observation_space)
     if isinstance(tensors, dict):
         tensors = {k: t for k, t in tensors.items() if k != "action_mask"}
@@ -113,7 +129,17 @@ def mlp(
         keras.layers.Flatten(dtype="float32")(tensor)
         for tensor in keras.tree.flatten(tensors)
     ]
-    x = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+    if len(flat) == 1:
+        return entries, flat[0]
+    return entries, keras.layers.Concatenate()(flat)
+
+
+def hidden_layers(x, units, activation, kernel_initializer, normalize, seed):
+    """Dense layers; see `mlp`.
+
+    Returns:
+        Tuple: the features, and an iterator over further initializers.
+    """
     if normalize:
         x = RunningNormalization()(x)
     initializers = _seeded(kernel_initializer, seed)
@@ -124,7 +150,7 @@ def mlp(
             kernel_initializer=next(initializers),
             name=f"hidden_{i}",
         )(x)
-    return keras.Model(entries, x, name="mlp")
+    return x, initializers
 
 
 def nature_cnn(observation_space, units=512, seed=None):

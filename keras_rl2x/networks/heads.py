@@ -1,9 +1,13 @@
 """Heads: the last layers, from a backbone's features to what an agent needs."""
 
+import math
+
 import keras
 
 from keras_rl2x import spaces
 from keras_rl2x.networks.functional import as_functional
+from keras_rl2x.networks.memory import memory_size
+from keras_rl2x.networks.memory import observation_input
 
 ACTION_VALUE_HEADS = ("q_values", "dueling", None)
 
@@ -25,7 +29,8 @@ class MaskActions(keras.layers.Layer):
     """
 
     def call(self, values, mask):
-        allowed = keras.ops.reshape(mask, (-1, values.shape[-1])) != 0
+        flat = keras.ops.reshape(mask, (-1, values.shape[-1]))
+        allowed = keras.ops.cast(flat, "bool")
         none = ~keras.ops.any(allowed, axis=-1, keepdims=True)
         return keras.ops.where(allowed | none, values, spaces.MASKED)
 
@@ -64,7 +69,8 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
     """A policy's parameters and a state value, on top of backbones.
 
     Args:
-        network: A `keras.Model` from observations to features `[B, F]`.
+        network: A `keras.Model` from observations to features `[B, F]`; if it
+            is recurrent, the models that are returned end in its memory too.
         critic: Another for the value, or `None` to share `network`.
         leaf: The `spaces.Leaf` of the actions.
         num_params: Integer, the number of the distribution's parameters.
@@ -83,25 +89,36 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
        3.2 (orthogonal weights, those of the policy's head 100 times smaller)
     """
     network = as_functional(network)
-    obs = network.input
+    inputs, features, memory = network.input, network.output, []
+    if memory_size(network):
+        features, *memory = features
+        if critic is not None:
+            raise ValueError(
+                f"The network '{network.name}' has a memory, which the value "
+                "must share: leave `critic` out. Received: "
+                f"critic='{critic.name}'"
+            )
     real = leaf.kind == "box"
     outputs = num_params // 2 if real else num_params
-    params = _orthogonal(outputs, 0.01, "policy", seed)(_vector(network))
+    params = _orthogonal(outputs, 0.01, "policy", seed)(
+        _vector(network, features)
+    )
     if real:
         params = AppendLogStd(log_std, name="log_std")(params)
-    params = _masked(params, obs)
-    features = network.output
+    else:
+        params = _masked(params, observation_input(network))
     if critic is not None:
         critic = as_functional(critic)
-        _vector(critic)
-        features = critic(obs)
+        _vector(critic, critic.output)
+        features = critic(inputs)
     value_seed = None if seed is None else seed + 1
     value = _orthogonal(1, 1.0, "value", value_seed)(features)
     value = keras.layers.Reshape((), name="values")(value)
+    policy = [params, *memory] if memory else params
     return (
-        keras.Model(obs, params, name="policy"),
-        keras.Model(obs, value, name="value"),
-        keras.Model(obs, [params, value], name="actor_critic"),
+        keras.Model(inputs, policy, name="policy"),
+        keras.Model(inputs, value, name="value"),
+        keras.Model(inputs, [params, value, *memory], name="actor_critic"),
     )
 
 
@@ -131,7 +148,7 @@ def action_values(backbone, num_actions, head="q_values", seed=None):
             f"`head` must be one of {ACTION_VALUE_HEADS}. Received: {head=}"
         )
     backbone = as_functional(backbone)
-    features = _vector(backbone)
+    features = _vector(backbone, backbone.output)
     if head is None:
         if features.shape[-1] != num_actions:
             raise ValueError(
@@ -157,12 +174,18 @@ def _masked(values, obs):
     """The values, if the observation says which actions are allowed."""
     if not isinstance(obs, dict) or "action_mask" not in obs:
         return values
-    return MaskActions(name="mask")(values, obs["action_mask"])
+    mask = obs["action_mask"]
+    if math.prod(mask.shape[1:]) != values.shape[-1]:
+        raise ValueError(
+            "The observation's 'action_mask' must have one entry for each of "
+            f"the {values.shape[-1]} actions (of `MultiDiscrete`, for each "
+            f"category of each entry). Received: shape {tuple(mask.shape[1:])}"
+        )
+    return MaskActions(name="mask")(values, mask)
 
 
-def _vector(backbone):
-    """The backbone's output, if it is one tensor `[B, F]`."""
-    features = backbone.output
+def _vector(backbone, features):
+    """What the backbone ends in, if it is one tensor `[B, F]`."""
     shapes = keras.tree.map_structure(lambda t: tuple(t.shape), features)
     if not hasattr(features, "shape") or len(features.shape) != 2:
         raise ValueError(

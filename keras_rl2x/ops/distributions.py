@@ -5,10 +5,10 @@ the parameters `[B, P]` that a policy network gives. So an agent has one, and a
 batch is a tensor. `acting.samplers` has the same draws in NumPy.
 """
 
+import itertools
 import math
 
 import keras
-import numpy as np
 
 from keras_rl2x.ops.checks import assert_rank
 from keras_rl2x.ops.value import take
@@ -100,8 +100,9 @@ class MultiCategorical:
         return self._sum("kl", self._split(logits), self._split(other))
 
     def _split(self, logits):
-        ends = np.cumsum([part.num_params for part in self.parts])[:-1]
-        return keras.ops.split(logits, ends.tolist(), axis=-1)
+        sizes = [part.num_params for part in self.parts]
+        ends = list(itertools.accumulate(sizes))[:-1]
+        return keras.ops.split(logits, ends, axis=-1)
 
     def _sum(self, method, *arguments):
         terms = zip(self.parts, *arguments)

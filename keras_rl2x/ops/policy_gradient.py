@@ -54,7 +54,15 @@ def score_function(log_prob, advantage):
 
 
 def importance_ratio(log_prob, old_log_prob):
-    """`pi(a|s) / pi_old(a|s)`; tensors `[B]`."""
+    """`pi(a|s) / pi_old(a|s)`.
+
+    Args:
+        log_prob: Tensor `[B]`.
+        old_log_prob: Tensor `[B]`; its gradient is stopped.
+
+    Returns:
+        Tensor `[B]`.
+    """
     assert_rank(1, log_prob=log_prob, old_log_prob=old_log_prob)
     return keras.ops.exp(log_prob - keras.ops.stop_gradient(old_log_prob))
 

@@ -108,6 +108,7 @@ def running_returns(reward, cut, gamma, before):
      - [Engstrom et al., 2020](https://arxiv.org/abs/2005.12729), appendix A
     """
     assert_rank(2, reward=reward, cut=cut)
+    assert_rank(1, before=before)
     goes_on = 1 - keras.ops.cast(cut, reward.dtype)
     first = reward[:1] + gamma * before[None]
     terms = keras.ops.concatenate([first, reward[1:]], axis=0)

@@ -12,7 +12,8 @@ def conjugate_gradient(product, target, iterations, tolerance=1e-10):
         product: Function from a vector x to `A x`, both tensors `[P]`.
         target: Tensor `[P]`.
         iterations: Integer, the most products to compute.
-        tolerance: Float: it ends when the squared residual is less.
+        tolerance: Float: it ends when the squared residual is less than this
+            part of the squared target.
 
     Returns:
         Tensor `[P]`, x.
@@ -24,7 +25,7 @@ def conjugate_gradient(product, target, iterations, tolerance=1e-10):
     assert_rank(1, target=target)
 
     def go_on(i, x, residual, direction, squared):
-        return keras.ops.logical_and(i < iterations, squared > tolerance)
+        return keras.ops.logical_and(i < iterations, squared > enough)
 
     def step(i, x, residual, direction, squared):
         image = product(direction)
@@ -36,5 +37,6 @@ def conjugate_gradient(product, target, iterations, tolerance=1e-10):
         return i + 1, x, residual, direction, now
 
     squared = keras.ops.sum(target * target)
+    enough = tolerance * squared
     start = (0, keras.ops.zeros_like(target), target, target, squared)
     return keras.ops.while_loop(go_on, step, start)[1]

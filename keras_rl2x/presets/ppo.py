@@ -19,6 +19,7 @@ DEFAULT = {
         "kernel_initializer": ORTHOGONAL,
         "normalize": False,
         "own_critic": True,
+        "memory": 0,
     },
     "agent": {
         "clip": 0.2,
@@ -50,6 +51,26 @@ ENVS = {
     "CartPole-v1": {
         "env_steps": 100_000,
         "score": 475.0,
+        "agent": {"lambda_": 0.8, "clip": {"from": 0.2, "to": 0.0, "over": 1}},
+        "optimizer": {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1}},
+        "rollout": {
+            "steps": 32,
+            "gamma": 0.98,
+            "minibatch_size": 256,
+            "passes": 20,
+        },
+    },
+    # What is seen does not tell where it goes: an LSTM, whose features the
+    # value shares. Its sequences are as long as a rollout.
+    "keras_rl2x/CartPoleNoVelocity-v0": {
+        "env_steps": 100_000,
+        "score": 475.0,
+        "network": {
+            "own_critic": False,
+            "memory": 64,
+            "units": (64,),
+            "normalize": True,
+        },
         "agent": {"lambda_": 0.8, "clip": {"from": 0.2, "to": 0.0, "over": 1}},
         "optimizer": {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1}},
         "rollout": {

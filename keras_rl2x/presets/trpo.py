@@ -16,6 +16,7 @@ DEFAULT = {
         "kernel_initializer": ORTHOGONAL,
         "normalize": False,
         "own_critic": True,
+        "memory": 0,
     },
     "agent": {
         "max_kl": 0.01,

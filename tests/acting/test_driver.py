@@ -79,7 +79,7 @@ class Counting:
     def __init__(self):
         self.calls = -1
 
-    def __call__(self, obs):
+    def __call__(self, obs, begins):
         self.calls += 1
         return np.full(len(obs), self.calls % 10)
 
@@ -294,7 +294,10 @@ def test_nested_observations_and_actions():
     driver.reset(seed=0)
     chunk = driver.run(
         3,
-        lambda obs: (obs["a"][0] - 1, obs["z"][:, :1].astype("f4") / 10),
+        lambda obs, begins: (
+            obs["a"][0] - 1,
+            obs["z"][:, :1].astype("f4") / 10,
+        ),
     )
     obs, steps = chunk.rows["obs"], np.arange(3)
     assert obs["z"].dtype == "float32"
@@ -313,7 +316,9 @@ def test_nested_observations_and_actions():
 def test_nan_in_one_of_several_observations():
     driver = Driver(envs.make(Nested, nan_at=2))
     driver.reset(seed=0)
-    chunk = driver.run(5, lambda obs: (np.zeros(1, int), np.zeros((1, 1))))
+    chunk = driver.run(
+        5, lambda obs, begins: (np.zeros(1, int), np.zeros((1, 1)))
+    )
     assert "observation with NaN" in str(chunk.error)
     assert len(chunk.rows["reward"]) == 1
     np.testing.assert_array_equal(chunk.next_obs["z"], [[1, 1]])
@@ -324,7 +329,9 @@ def test_other_processes_live_the_same_life():
         with envs.make("CartPole-v1", 2, vectorization) as made:
             driver = Driver(made)
             driver.reset(seed=3)
-            return driver.run(40, lambda obs: (obs[:, 2] > 0).astype(int))
+            return driver.run(
+                40, lambda obs, begins: (obs[:, 2] > 0).astype(int)
+            )
 
     one, other = life("sync"), life("async")
     assert one.episodes
@@ -339,7 +346,7 @@ def test_from_the_environment_to_the_batch():
         replay.begin(driver.reset(seed=0))
 
         def collect(action):
-            chunk = driver.run(8, lambda obs: np.full(2, action))
+            chunk = driver.run(8, lambda obs, begins: np.full(2, action))
             replay.write(chunk.rows, chunk.next_obs)
             return next(iter(replay.dataset(200)))
 
@@ -397,7 +404,7 @@ def test_the_seed_of_play_decides():
 
         def play(seed):
             return play_episodes(
-                made, lambda obs: (obs[:, 2] > 0).astype(int), 6, seed
+                made, lambda obs, begins: (obs[:, 2] > 0).astype(int), 6, seed
             )
 
         np.testing.assert_array_equal(play(1), play(1))

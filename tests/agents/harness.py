@@ -5,7 +5,7 @@ its own: its equation, its heads, its messages.
 
 `make_agent(envs)` builds the agent for vector environments, from fixed seeds:
 two calls give the same weights. `env` is as in `rl.envs.make`, and
-`make_data(envs)` makes what the agent learns from.
+`make_data(envs)` makes what the agent learns from, a replay or a rollout.
 
 Run as a script, this file is the fresh process that a saved agent is loaded
 in.
@@ -35,11 +35,32 @@ def make_replay(envs):
     return rl.data.Replay(envs, capacity=300, gamma=0.9)
 
 
-def check_agent(make_agent, folder, env=toy.Identity, make_data=make_replay):
+def make_rollout(envs):
+    return rl.data.Rollout(envs, steps=16, gamma=0.9)
+
+
+def is_rollout(data):
+    return isinstance(data, rl.data.Rollout)
+
+
+def dataset(data):
+    """Batches of a replay; of a rollout, four for each filling."""
+    if is_rollout(data):
+        return data.dataset(minibatch_size=data.size // 2, passes=2)
+    return data.dataset(BATCH_SIZE)
+
+
+def check_agent(
+    make_agent,
+    folder,
+    env=toy.Identity,
+    make_data=make_replay,
+    falling="loss",
+):
     """Runs the whole harness; `folder` is an empty one to write in."""
     check_config(make_agent, env)
     check_actions(make_agent, env)
-    check_loss_falls(make_agent, env, make_data)
+    check_loss_falls(make_agent, env, make_data, falling)
     check_eager(make_agent, env, make_data)
     check_fit(make_agent, env, make_data)
     save(make_agent, folder, env, make_data)
@@ -74,19 +95,24 @@ def random_obs(envs, size=32):
     )
 
 
-def fixed_batches(envs, data, num_batches=NUM_BATCHES):
-    """A finite dataset: the same batches each time, drawn from random play."""
+def fixed_batches(envs, data, num_batches=NUM_BATCHES, agent=None):
+    """A finite dataset: the same batches each time, drawn from random play.
+
+    A rollout must be prepared by an agent, whose running statistics change.
+    """
     driver = Driver(envs)
     data.begin(driver.reset(seed=0))
     envs.action_space.seed(0)
 
-    def act(obs):
+    def act(obs, begins):
         actions = envs.action_space.sample()
         return spaces.to_agent(driver._action_spec, actions)
 
-    chunk = driver.run(50, act)
+    chunk = driver.run(data.steps if is_rollout(data) else 50, act)
     data.write(chunk.rows, chunk.next_obs)
-    batches = list(data.dataset(BATCH_SIZE).take(num_batches))
+    if is_rollout(data):
+        data.prepare(agent)
+    batches = list(dataset(data).take(num_batches))
     return tf.data.Dataset.from_tensor_slices(
         keras.tree.map_structure(lambda *x: tf.stack(x), *batches)
     )
@@ -116,7 +142,13 @@ def check_config(make_agent, env):
     assert json.loads(json.dumps(copy.get_config())) == config
     copy.set_weights(agent.get_weights())
     obs = random_obs(envs)
-    np.testing.assert_array_equal(agent.predict(obs, verbose=0), copy(obs))
+    _assert_same_actions(agent.predict(obs, verbose=0), copy(obs))
+
+
+def _assert_same_actions(left, right):
+    """Categories are the same; real numbers, to the last bits of a float."""
+    real = np.asarray(right).dtype.kind == "f"
+    np.testing.assert_allclose(left, right, rtol=0, atol=1e-6 if real else 0)
 
 
 def check_actions(make_agent, env):
@@ -129,21 +161,21 @@ def check_actions(make_agent, env):
     assert actions.shape == (32, *space.shape)
     assert np.can_cast(actions.dtype, space.dtype, "same_kind")
     assert all(space.contains(action.astype(space.dtype)) for action in actions)
-    np.testing.assert_array_equal(agent.predict(obs, verbose=0), actions)
-    np.testing.assert_array_equal(agent.act(obs, explore=False), actions)
+    _assert_same_actions(agent.predict(obs, verbose=0), actions)
+    _assert_same_actions(agent.act(obs, explore=False), actions)
     for where in ("host", "graph"):
         policy = Policy(agent, 32, where)
         policy.snapshot()
         acted = spaces.to_env(agent.action_spec, policy.greedy(obs))
-        np.testing.assert_array_equal(acted, actions)
+        _assert_same_actions(acted, actions)
         assert policy.where == where
 
 
-def check_loss_falls(make_agent, env, make_data):
+def check_loss_falls(make_agent, env, make_data, falling="loss"):
     """Learning from one batch, over and over, lowers its loss."""
     envs = make_envs(env)
     agent = compiled(make_agent, envs)
-    batch = fixed_batches(envs, make_data(envs), 1).repeat()
+    batch = fixed_batches(envs, make_data(envs), 1, agent).repeat()
     history = agent.fit(
         batch,
         steps_per_epoch=20,
@@ -152,17 +184,18 @@ def check_loss_falls(make_agent, env, make_data):
         verbose=0,
     ).history
     assert set(history) == set(agent.metric_names)
-    first, *_, last = history["loss"]
-    assert last < first - 0.1 * abs(first), history["loss"]
+    first, *_, last = history[falling]
+    assert last < first - 0.1 * abs(first), history[falling]
 
 
 def check_eager(make_agent, env, make_data):
     """Eager updates do what compiled ones do."""
     envs = make_envs(env)
-    batches = fixed_batches(envs, make_data(envs))
     graph = compiled(make_agent, envs)
     eager = compiled(make_agent, envs, run_eagerly=True)
     assert_same(graph.get_state(), eager.get_state())
+    batches = fixed_batches(envs, make_data(envs), agent=graph)
+    eager.set_state(graph.get_state())
     train_on(graph, batches)
     train_on(eager, batches)
     assert_same(graph.get_state(), eager.get_state(), tolerance=1e-5)
@@ -173,6 +206,8 @@ def check_fit(make_agent, env, make_data):
     one = fit(make_agent, env, make_data, steps_per_execution=1)
     four = fit(make_agent, env, make_data, steps_per_execution=4)
     assert_same(one, four)
+    if is_rollout(make_data(make_envs(env))):
+        return  # Always collected between updates, and whole.
     overlapped = fit(make_agent, env, make_data, overlap=True)
     again = fit(make_agent, env, make_data, overlap=True)
     assert_same(overlapped, again)
@@ -187,15 +222,17 @@ def fit(
             make_agent, envs, steps_per_execution=steps_per_execution
         )
         data = make_data(envs)
+        if not is_rollout(data):
+            collect.update(warmup=30, chunk=4)
         callbacks = [
-            rl.callbacks.Collect(envs, data, warmup=30, chunk=4, **collect),
+            rl.callbacks.Collect(envs, data, **collect),
             *target_updates(agent, every=3),
             CountTraces(),
         ]
         if hasattr(data, "update"):
             callbacks.append(rl.callbacks.UpdatePriorities(data))
         history = agent.fit(
-            data.dataset(BATCH_SIZE),
+            dataset(data),
             steps_per_epoch=12,
             epochs=3,
             callbacks=callbacks,
@@ -237,7 +274,7 @@ def save(make_agent, folder, env=toy.Identity, make_data=make_replay):
     """Trains, saves, trains on; leaves in `folder` what should come of it."""
     envs = make_envs(env)
     agent = compiled(make_agent, envs, steps_per_execution=2)
-    batches = fixed_batches(envs, make_data(envs))
+    batches = fixed_batches(envs, make_data(envs), agent=agent)
     train_on(agent, batches)
     agent.save(os.path.join(folder, "agent.keras"))
     batches.save(os.path.join(folder, "batches"))
@@ -274,6 +311,139 @@ def resume(folder):
         for name in ("batches", "obs")
     )
     _go_on(agent, batches, obs, os.path.join(folder, "resumed.npz"))
+
+
+# What the tests of agents that learn from rollouts share.
+
+
+def on_policy(kind, second=None, normalize=False, **arguments):
+    """A `make_agent`; `second` names the argument for a second network."""
+
+    def make_agent(envs):
+        first, other = (
+            rl.networks.mlp(
+                envs.single_observation_space,
+                (16,),
+                "tanh",
+                normalize=normalize,
+                seed=seed,
+            )
+            for seed in (0, 1)
+        )
+        own = {second: other} if second else {}
+        space = envs.single_action_space
+        return kind(first, space, seed=0, **own, **arguments)
+
+    return make_agent
+
+
+def live(
+    make_agent,
+    env,
+    rollouts,
+    steps=16,
+    num_envs=4,
+    gamma=0.9,
+    minibatch_size=None,
+    passes=1,
+    learning_rate=0.02,
+    callbacks=(),
+):
+    """An agent that has lived through so many rollouts, and learnt."""
+    with rl.envs.make(env, num_envs, seed=0) as envs:
+        agent = make_agent(envs)
+        rollout = rl.data.Rollout(envs, steps, gamma)
+        batches = rollout.dataset(minibatch_size, passes)
+        agent.compile(
+            keras.optimizers.Adam(learning_rate),
+            steps_per_execution=rollout.updates,
+        )
+        agent.fit(
+            batches,
+            steps_per_epoch=rollouts * rollout.updates,
+            callbacks=[rl.callbacks.Collect(envs, rollout), *callbacks],
+            verbose=0,
+        )
+    return agent
+
+
+def linear_agent(kind, action_space, spread=1.0, second=None, **arguments):
+    """An agent whose heads are all there is; its observations are `[B, 2]`.
+
+    Their weights are drawn from a seed, with this deviation. The optimizer
+    subtracts the gradient.
+    """
+    first, other = (
+        keras.Sequential([keras.Input((2,)), keras.layers.Activation("linear")])
+        for _ in range(2)
+    )
+    own = {second: other} if second else {}
+    agent = kind(first, action_space, seed=0, **own, **arguments)
+    rng = np.random.default_rng(0)
+    for variable in agent.trainable_variables:
+        variable.assign(spread * rng.normal(size=variable.shape))
+    agent.compile(keras.optimizers.SGD(1.0))
+    return agent
+
+
+def heads(agent):
+    """The weights of a linear agent: of its policy, and of its value."""
+    policy = agent.policy_network.trainable_variables
+    value = agent.value_network.get_layer("value").trainable_variables
+    return [*policy, *value]
+
+
+def some_batch(num_actions=3, size=8):
+    """A batch for a linear agent: random numbers, and two dead cells."""
+    rng = np.random.default_rng(1)
+    floats = {
+        name: rng.normal(size=size)
+        for name in ("value", "log_prob", "advantage", "return")
+    }
+    batch = {
+        "obs": rng.normal(size=(size, 2)),
+        **floats,
+        "weight": np.arange(size) % 4 != 2,
+    }
+    batch = {name: array.astype("float32") for name, array in batch.items()}
+    batch["action"] = rng.integers(num_actions, size=size).astype("int32")
+    return {name: tf.constant(array) for name, array in batch.items()}
+
+
+def check_update(agent, batch, loss_fn):
+    """An update follows the gradient of a loss written down independently.
+
+    Args:
+        agent: A linear agent, of a `Discrete` space.
+        batch: Dict of tensors.
+        loss_fn: Function of log-probabilities `[B, A]` and values `[B]`.
+
+    Returns:
+        Dict of arrays, what the update logged.
+    """
+    weights = heads(agent)
+    before = [tf.Variable(weight.numpy()) for weight in weights]
+    with tf.GradientTape() as tape:
+        kernel, bias, value_kernel, value_bias = before
+        logits = batch["obs"] @ kernel + bias
+        value = (batch["obs"] @ value_kernel + value_bias)[:, 0]
+        loss = loss_fn(tf.nn.log_softmax(logits), value)
+    gradients = tape.gradient(loss, before, unconnected_gradients="zero")
+    logs = agent.train_step(batch)
+    for weight, old, gradient in zip(weights, before, gradients):
+        np.testing.assert_allclose(weight, old - gradient, atol=1e-5)
+    np.testing.assert_allclose(logs["loss"], loss, atol=1e-5)
+    return {name: value.numpy() for name, value in logs.items()}
+
+
+def of_actions(log_p, batch):
+    """The log-probabilities `[B]` of the actions in a batch."""
+    return tf.gather(log_p, batch["action"], axis=1, batch_dims=1)
+
+
+def mean_of_live(values, batch):
+    """Their mean `[]` over the cells that are not dead."""
+    return tf.reduce_mean(tf.boolean_mask(values, batch["weight"] > 0))
 
 
 if __name__ == "__main__":

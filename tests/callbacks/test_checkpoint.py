@@ -345,3 +345,68 @@ def test_in_a_thread(living, tmp_path):
     thread.start()
     thread.join()
     assert names(tmp_path) == ["epoch_000001"]
+
+
+def fit_ppo(directory, epochs):
+    """Trains with everything that changes while it does."""
+    envs = rl.envs.make("CartPole-v1", num_envs=3, seed=0)
+    network, critic = (
+        rl.networks.mlp(
+            envs.single_observation_space, (16,), normalize=True, seed=seed
+        )
+        for seed in (0, 1)
+    )
+    agent = rl.agents.PPO(
+        network,
+        envs.single_action_space,
+        critic=critic,
+        clip=keras.optimizers.schedules.PolynomialDecay(0.3, 500, 0.1),
+        normalize_rewards=True,
+        seed=0,
+    )
+    agent.compile(keras.optimizers.Adam(1e-2), steps_per_execution=3)
+    rollout = rl.data.Rollout(envs, 16, gamma=0.9)
+    collect = rl.callbacks.Collect(envs, rollout)
+    trained = Epochs()
+    agent.fit(
+        rollout.dataset(minibatch_size=16, passes=2),
+        steps_per_epoch=12,
+        epochs=epochs,
+        callbacks=[collect, trained, rl.callbacks.Checkpoint(directory, 2)],
+        verbose=0,
+    )
+    return agent, collect, trained.seen
+
+
+def test_rollouts_are_resumed_exactly(tmp_path):
+    fit_ppo(tmp_path / "resumed", 4)
+    agent, collect, trained = fit_ppo(tmp_path / "resumed", 8)
+    assert trained == [5, 6, 7, 8]
+    whole, collect_whole, trained = fit_ppo(tmp_path / "whole", 8)
+    assert trained == list(range(1, 9))
+    state = whole.get_state()
+    assert state.keys() == agent.get_state().keys()
+    # The statistics of both networks and of the rewards are part of it.
+    count = whole.reward_scale.count.numpy()
+    assert count == 8 * 2 * 16 * 3
+    counts = [key for key, value in state.items() if np.all(value == count)]
+    assert len(counts) >= 3
+    np.testing.assert_equal(agent.get_state(), state)
+    np.testing.assert_equal(collect.get_state(), collect_whole.get_state())
+
+
+def test_a_rollout_is_not_restored_as_a_replay(checkpoints):
+    living = Living()
+    rollout = rl.data.Rollout(living.envs, 4, gamma=0.9)
+    with pytest.raises(ValueError, match="another kind.*Replay.*Rollout"):
+        living.agent.fit(
+            rollout.dataset(2),
+            steps_per_epoch=4,
+            epochs=4,
+            callbacks=[
+                rl.callbacks.Collect(living.envs, rollout),
+                living.targets,
+                rl.callbacks.Checkpoint(checkpoints),
+            ],
+            verbose=0,
+        )

@@ -5,6 +5,7 @@ import gymnasium
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from gymnasium import spaces
 from gymnasium import vector
 
@@ -322,3 +323,198 @@ def test_plain_vector_environment(living):
     living.fit(collect=collect)
     assert living.replay.size >= 20
     assert living.agent.env_steps.numpy() >= 20
+
+
+# Rollouts.
+
+
+class OnPolicy:
+    """An agent that lives in `env`, and learns from a rollout.
+
+    Six updates for each filling: two passes over three minibatches.
+    """
+
+    def __init__(self, env=endless, num_envs=3, steps=4, dataset=True):
+        self.envs = rl.envs.make(env, num_envs, seed=0)
+        network = rl.networks.mlp(
+            self.envs.single_observation_space, (8,), seed=0
+        )
+        self.agent = rl.agents.PPO(
+            network, self.envs.single_action_space, seed=0
+        )
+        self.agent.compile("adam", steps_per_execution=2)
+        self.rollout = rl.data.Rollout(self.envs, steps, gamma=0.9)
+        if dataset:
+            self.dataset = self.rollout.dataset(4, passes=2)
+        self.written, write = [], self.rollout.write
+
+        def spy(rows, *rest):
+            updates = int(self.agent.optimizer.iterations.numpy())
+            self.written.append((updates, rows))
+            write(rows, *rest)
+
+        self.rollout.write = spy
+
+    def collect(self, **kwargs):
+        return rl.callbacks.Collect(self.envs, self.rollout, **kwargs)
+
+    def fit(self, collect=None, steps_per_epoch=12, **kwargs):
+        return self.agent.fit(
+            self.dataset,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=[collect or self.collect()],
+            **{"verbose": 0, **kwargs},
+        ).history
+
+    @property
+    def env_steps(self):
+        return int(self.agent.env_steps.numpy())
+
+
+@pytest.fixture(scope="module")
+def on_policy():
+    return OnPolicy()
+
+
+def test_a_rollout_is_filled_whole_when_its_passes_are_over():
+    living = OnPolicy()
+    assert living.rollout.updates == 6
+    logs = living.fit(epochs=3)
+    assert [updates for updates, _ in living.written] == list(range(0, 36, 6))
+    assert all(len(rows["reward"]) == 4 for _, rows in living.written)
+    assert logs["env_steps"] == [24, 48, 72]
+    assert all(rate > 0 for rate in logs["env_steps_per_second"])
+
+
+def test_rollouts_follow_each_other(counter):
+    living = OnPolicy(counter)
+    collect = living.collect()
+    living.fit(collect)
+    living.fit(collect)
+    # Four fillings of four steps, in the same episodes.
+    obs = np.concatenate([rows["obs"][..., 0] for _, rows in living.written])
+    np.testing.assert_array_equal(obs, np.arange(16)[:, None].repeat(3, 1))
+
+
+def test_env_steps_of_rollouts_do_not_count_resets(recorded):
+    living = OnPolicy(lambda: recorded(toy.Identity(limit=3)))
+    logs = living.fit(epochs=3)
+    assert living.env_steps == recorded.steps == logs["env_steps"][-1]
+    # Of each four rows in a row, one is the reset.
+    assert living.env_steps == 3 * 2 * 3 * 3
+    assert logs["return"][-1] == np.mean(recorded.returns)
+    assert logs["length"][-1] == 3
+
+
+def test_what_was_drawn_was_lived_since(on_policy):
+    seen = []
+
+    class Read(rl.callbacks.GraphCallback):
+        def on_update(self, agent, batch, values):
+            seen.append(tf.identity(batch["weight"]))
+
+    # Eagerly, so that every batch is seen as it is.
+    living = OnPolicy(lambda: toy.Identity(limit=3))
+    living.agent.compile("adam", run_eagerly=True)
+    living.agent.fit(
+        living.dataset,
+        steps_per_epoch=12,
+        callbacks=[living.collect(), Read()],
+        verbose=0,
+    )
+    weights = np.reshape(seen, (2, 2, -1))  # Fillings, passes, cells.
+    for passes, (_, rows) in zip(weights, living.written):
+        alive = (~rows["dead"]).sum()
+        np.testing.assert_array_equal(passes.sum(-1), [alive, alive])
+
+
+@pytest.mark.parametrize(
+    "given", [{"warmup": 10}, {"chunk": 2}, {"overlap": True}]
+)
+def test_what_makes_no_sense_for_rollouts(on_policy, given):
+    with pytest.raises(
+        ValueError, match=f"filled whole.*leave.*out.*{next(iter(given))}"
+    ):
+        on_policy.collect(**given)
+
+
+@pytest.mark.parametrize("steps_per_epoch", [8, 3, None])
+def test_epochs_of_whole_rollouts(on_policy, steps_per_epoch):
+    with pytest.raises(
+        ValueError, match=f"(?s)multiple of .* 6 .*={steps_per_epoch}"
+    ):
+        on_policy.fit(steps_per_epoch=steps_per_epoch)
+
+
+def test_executions_that_do_not_divide_the_passes(on_policy):
+    on_policy.agent.steps_per_execution = 4
+    with pytest.raises(
+        ValueError,
+        match="passes x minibatches must be a multiple .*: 6, .*execution=4",
+    ):
+        on_policy.fit()
+    on_policy.agent.steps_per_execution = 2
+
+
+def test_nothing_learns_from_the_rollout(on_policy):
+    other = OnPolicy(dataset=False)
+    other.dataset = on_policy.dataset
+    with pytest.raises(ValueError, match="Nothing learns from the rollout"):
+        other.fit()
+
+
+def test_environment_that_raises_in_a_rollout(counter):
+    living = OnPolicy(counter)
+    collect = living.collect()
+    counter.fail = OSError("the simulator is gone")
+    # Each of the three had taken 14 steps: two of the fourth filling.
+    with pytest.raises(
+        RuntimeError,
+        match="failed after 42 steps: OSError: the simulator is gone",
+    ):
+        living.fit(collect, epochs=10)
+    assert len(living.written) == 3
+    iterations = int(living.agent.optimizer.iterations.numpy())
+    assert iterations == 18
+    counter.fail = None
+    living.fit(collect)
+    assert living.env_steps == 42 + 24
+    # New episodes, and nothing of the half of a filling.
+    assert len(living.written) == 5
+    obs = np.concatenate([r["obs"][..., 0] for _, r in living.written[3:]])
+    np.testing.assert_array_equal(obs, np.arange(8)[:, None].repeat(3, 1))
+    assert living.written[3][0] == iterations
+
+
+def test_the_message_does_not_speak_of_a_replay(counter):
+    living = OnPolicy(counter)
+    counter.fail = OSError("the simulator is gone")
+    with pytest.raises(
+        RuntimeError, match="`fit` may be called again"
+    ) as error:
+        living.fit(epochs=10)
+    assert "replay" not in str(error.value)
+
+
+def test_interrupted_in_the_middle_of_a_rollout(counter):
+    living = OnPolicy(counter)
+    collect = living.collect()
+    counter.fail = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        living.fit(collect, epochs=10)
+    counter.fail = None
+    living.written.clear()
+    living.fit(collect)
+    obs = np.concatenate([rows["obs"][..., 0] for _, rows in living.written])
+    np.testing.assert_array_equal(obs, np.arange(8)[:, None].repeat(3, 1))
+
+
+def test_rollout_of_other_environments(on_policy):
+    with rl.envs.make(lambda: toy.Identity(categories=5), 3) as envs:
+        rollout = rl.data.Rollout(envs, 4, gamma=0.9)
+        with pytest.raises(ValueError, match="other actions"):
+            on_policy.agent.fit(
+                rollout.dataset(6),
+                steps_per_epoch=2,
+                callbacks=[rl.callbacks.Collect(envs, rollout)],
+            )
