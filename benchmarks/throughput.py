@@ -58,10 +58,70 @@ JOBS = {
         "ours": {"chunk": 64, "overlap": True},
         "sb3": {"train_freq": 4},
     },
+    "ppo-cartpole": {
+        "algorithm": "ppo",
+        "env": "CartPole-v1",
+        "num_envs": 8,
+        "env_steps": 102_400,
+        "warmup": 0,
+        "units": (64, 64),
+        "activation": "tanh",
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "clip_norm": 0.5,
+        "gamma": 0.98,
+        "lambda": 0.8,
+        "steps": 32,
+        "passes": 20,
+        "normalize": False,
+        "env_steps_per_update": 12.8,
+        "ours": {},
+        "sb3": {},
+    },
+    "a2c-cartpole": {
+        "algorithm": "a2c",
+        "env": "CartPole-v1",
+        "num_envs": 8,
+        "env_steps": 204_800,
+        "warmup": 0,
+        "units": (64, 64),
+        "activation": "tanh",
+        "batch_size": 40,
+        "learning_rate": 7e-4,
+        "clip_norm": 0.5,
+        "gamma": 0.99,
+        "lambda": 1.0,
+        "steps": 5,
+        "passes": 1,
+        "normalize": False,
+        "env_steps_per_update": 40,
+        "ours": {},
+        "sb3": {},
+    },
+    "ppo-halfcheetah": {
+        "algorithm": "ppo",
+        "env": "HalfCheetah-v5",
+        "num_envs": 1,
+        "env_steps": 20_480,
+        "warmup": 0,
+        "units": (256, 256),
+        "activation": "relu",
+        "batch_size": 64,
+        "learning_rate": 2e-5,
+        "clip_norm": 0.8,
+        "gamma": 0.98,
+        "lambda": 0.92,
+        "steps": 512,
+        "passes": 20,
+        "normalize": True,
+        "env_steps_per_update": 3.2,
+        "ours": {},
+        "sb3": {},
+    },
 }
 
-# Steady state is measured after this many environment steps of training (and
-# the warm-up), in which graphs are traced and caches filled.
+# Steady state is measured after about this many environment steps of training
+# (and the warm-up), in which graphs are traced and caches filled.
 WARM_ENV_STEPS = 2_048
 
 MEASURES = (
@@ -75,10 +135,14 @@ MEASURES = (
 
 def main():
     arguments = _parse()
-    job = {**JOBS[arguments.job], "warm_env_steps": WARM_ENV_STEPS}
+    job = dict(JOBS[arguments.job])
+    # Our side measures whole epochs, each as long as the warm part, and these
+    # whole rollouts.
+    rollout = job.get("steps", 1) * job.get("num_envs", 1)
+    warm = -(-WARM_ENV_STEPS // rollout) * rollout
     env_steps = arguments.env_steps or job["env_steps"]
-    # Our side measures whole epochs, each as long as the warm part.
-    job["env_steps"] = max(1, env_steps // WARM_ENV_STEPS) * WARM_ENV_STEPS
+    job["warm_env_steps"] = warm
+    job["env_steps"] = max(1, env_steps // warm) * warm
     job["ours"] = {**job["ours"], "threads": arguments.tf_threads}
     job["sb3"] = {**job["sb3"], "threads": arguments.torch_threads}
     interpreters = {"ours": sys.executable, "sb3": arguments.peer_python}

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_rl2x as rl
+from keras_rl2x import compose
 
 
 class Stamps(keras.callbacks.Callback):
@@ -102,12 +103,76 @@ def _dqn(job):
         },
         "floor": {
             "env_us": playing["bare_env_us"],
-            "products_us_per_update": _products(agent, job["batch_size"]),
+            "products_us_per_update": _products(
+                [agent.policy], job["batch_size"], forwards=2
+            ),
         },
     }
 
 
-TRAIN = {"dqn": _dqn}
+def _on_policy(job):
+    settings = rl.presets.get(job["algorithm"], None)
+    rl.presets.override(
+        settings,
+        {
+            "network.units": job["units"],
+            "network.activation": job["activation"],
+            "network.normalize": job["normalize"],
+            "agent.lambda_": job["lambda"],
+            "agent.normalize_rewards": job["normalize"],
+            "optimizer.learning_rate": job["learning_rate"],
+            "optimizer.global_clipnorm": job["clip_norm"],
+            "rollout.steps": job["steps"],
+            "rollout.gamma": job["gamma"],
+            "rollout.minibatch_size": job["batch_size"],
+            "rollout.passes": job["passes"],
+            "env_steps": job["warm_env_steps"] + job["env_steps"],
+            "epochs": 1 + job["env_steps"] // job["warm_env_steps"],
+        },
+    )
+    settings |= {"seed": job["seed"], "algorithm": job["algorithm"]}
+    envs = rl.envs.make(job["env"], job["num_envs"], seed=job["seed"])
+    parts = compose.compose(envs, settings)
+    (collect,) = parts.callbacks
+    stamps = Stamps()
+    parts.agent.fit(
+        parts.dataset,
+        steps_per_epoch=parts.steps_per_epoch,
+        epochs=parts.epochs,
+        callbacks=[collect, stamps],
+        verbose=0,
+    )
+    measured = _measured(job, stamps.values)  # Before the peak rises further.
+    rollout, num_envs = collect.data, job["num_envs"]
+    playing = _playing(job, envs, collect.policy)
+    rollout.begin(collect.driver.reset(0))
+    chunk = collect.driver.run(rollout.steps, collect.policy.explore)
+
+    def store():
+        rollout.write(chunk.rows, chunk.next_obs)
+        rollout.prepare(parts.agent)
+
+    storing = _typical(_blocks(store, 32)) / rollout.size
+    return {
+        **measured,
+        "breakdown": {
+            "env_us": playing["env_us"] / num_envs,
+            "act_us": playing["act_us"] / num_envs,
+            "store_us": storing,
+            **_learning(parts.agent, parts.dataset, rollout.updates),
+        },
+        "floor": {
+            "env_us": playing["bare_env_us"],
+            "products_us_per_update": _products(
+                [parts.agent.policy_network, parts.agent.value_network],
+                job["batch_size"],
+                forwards=1,
+            ),
+        },
+    }
+
+
+TRAIN = {"a2c": _on_policy, "dqn": _dqn, "ppo": _on_policy}
 
 
 def _measured(job, stamps):
@@ -152,7 +217,9 @@ def _playing(job, envs, policy, steps=8_192):
                 env.reset()
             bare.append(time.perf_counter() - start)
     snapshot = _typical(_blocks(policy.snapshot, 32))
-    chunk = job["ours"]["chunk"] * job["env_steps_per_update"]
+    chunk = job.get("steps")  # In rows, as all times here are.
+    if chunk is None:
+        chunk = job["ours"]["chunk"] * job["env_steps_per_update"]
     return {
         "env_us": _typical(_split(step)),
         "act_us": _typical(_split(act)) + snapshot / chunk,
@@ -185,22 +252,24 @@ def _learning(agent, dataset, chunk):
     }
 
 
-def _products(agent, batch_size, updates=64):
+def _products(networks, batch_size, forwards, updates=64):
     """Time of the matrix products of an update, and of nothing else.
 
-    The products of each dense layer: forward for the target and for the
-    value, and backward to its weights and (but for the first) to its inputs.
+    The products of each dense layer: forward (for DQN twice, for the target
+    and for the value), and backward to its weights and (but for the first
+    layer) to its inputs.
     """
-    kernels = [
-        variable.shape
-        for variable in agent.policy.trainable_variables
-        if len(variable.shape) == 2
-    ]
     shapes = []
-    for layer, (inputs, outputs) in enumerate(kernels):
-        shapes += [(batch_size, inputs, outputs)] * 2
-        shapes += [(inputs, batch_size, outputs)]
-        shapes += [(batch_size, outputs, inputs)] if layer else []
+    for network in networks:
+        kernels = [
+            variable.shape
+            for variable in network.trainable_variables
+            if len(variable.shape) == 2
+        ]
+        for layer, (inputs, outputs) in enumerate(kernels):
+            shapes += [(batch_size, inputs, outputs)] * forwards
+            shapes += [(inputs, batch_size, outputs)]
+            shapes += [(batch_size, outputs, inputs)] if layer else []
     # Variables: constants would be multiplied when the graph is made.
     pairs = [
         (

@@ -13,6 +13,8 @@ import machine
 try:
     import stable_baselines3
     import torch
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import VecNormalize
 except ImportError as error:
     sys.exit(
         f"{error}: name an interpreter that has Stable-Baselines3 with "
@@ -79,7 +81,34 @@ def _dqn(job):
     )
 
 
-MODELS = {"dqn": _dqn}
+def _on_policy(job):
+    envs = make_vec_env(job["env"], job["num_envs"], seed=job["seed"])
+    if job["normalize"]:
+        envs = VecNormalize(envs, gamma=job["gamma"])
+    arguments = {
+        "learning_rate": job["learning_rate"],
+        "n_steps": job["steps"],
+        "gamma": job["gamma"],
+        "gae_lambda": job["lambda"],
+        "max_grad_norm": job["clip_norm"],
+        "policy_kwargs": {
+            "net_arch": list(job["units"]),
+            "activation_fn": ACTIVATIONS[job["activation"]],
+        },
+        "seed": job["seed"],
+    }
+    if job["algorithm"] == "a2c":
+        return stable_baselines3.A2C("MlpPolicy", envs, **arguments)
+    return stable_baselines3.PPO(
+        "MlpPolicy",
+        envs,
+        batch_size=job["batch_size"],
+        n_epochs=job["passes"],
+        **arguments,
+    )
+
+
+MODELS = {"a2c": _on_policy, "dqn": _dqn, "ppo": _on_policy}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from keras_rl2x import ops
 from keras_rl2x.data.stream import Compiled
 from keras_rl2x.data.stream import Stream
 from keras_rl2x.data.stream import in_order
+from keras_rl2x.data.stream import signature
 
 
 class Replay:
@@ -69,7 +70,7 @@ class Replay:
         )
         with tf.device("cpu"):
             self._make_variables()
-        self._write = Compiled(self._append, self.stream.signature())
+        self._write = Compiled(self._append, signature(envs))
         print(
             f"{type(self).__name__}: {self.stream.rows - 1:,} rows x "
             f"{envs.num_envs} environments, {self.nbytes / 1e6:,.1f} MB"

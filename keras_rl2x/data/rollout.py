@@ -1,13 +1,18 @@
 """Fresh experience: what on-policy agents learn from, once."""
 
-import keras
 import numpy as np
+import optree
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x import spaces
 from keras_rl2x.data.stream import Compiled
-from keras_rl2x.data.stream import Stream
+from keras_rl2x.data.stream import cell_spec
 from keras_rl2x.data.stream import in_order
+from keras_rl2x.data.stream import signature
+
+_NUMBER = spaces.Leaf("box", (), "float32")
+_FLAG = spaces.Leaf("box", (), "bool")
 
 # What `Agent.prepare` adds to each cell.
 PREPARED = ("value", "log_prob", "advantage", "return", "weight")
@@ -22,6 +27,9 @@ class Rollout:
     `Collect` fills it, `Agent.prepare` adds values and advantages in one
     batched call, `dataset` hands it out in shuffled minibatches. Dead cells
     (see `Stream`) are handed out too, with weight 0.
+
+    It is no `Stream`: nothing in it outlives the next filling, so it needs no
+    ring, and whole variables are written in the call that prepares them.
 
     Args:
         envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
@@ -55,38 +63,50 @@ class Rollout:
                 f"`steps` must be an integer >= 1. Received: {steps=}"
             )
         self.steps = int(steps)
+        self.num_envs = int(envs.num_envs)
         self.gamma = float(gamma)
         self.seed = int(seed)
-        self.stream = Stream(envs, self.steps, 4 * len(PREPARED))
-        self.size = self.steps * self.stream.num_envs
+        self.size = self.steps * self.num_envs
         self.updates = None
-        self.nbytes = self.stream.nbytes + 4 * len(PREPARED) * self.size
+        spec = cell_spec(envs)
         with tf.device("cpu"):
-            self._prepared = {
-                name: tf.Variable(tf.zeros([self.size]), trainable=False)
-                for name in PREPARED
+            # What is handed out, time by environments, flattened.
+            self._cells = {
+                "obs": self._variables(spec["obs"]),
+                "action": self._variables(spec["action"]),
+                **{name: self._variables(_NUMBER) for name in PREPARED},
             }
+            self._begins = self._variables(_FLAG)
+            self._memory = tf.Variable(
+                tf.zeros([self.num_envs, 0]),
+                shape=[self.num_envs, None],
+                trainable=False,
+            )
             self._so_far = tf.Variable(
-                tf.zeros([self.stream.num_envs]), trainable=False
+                tf.zeros([self.num_envs]), trainable=False
             )
             self._draws = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._full = tf.Variable(False, trainable=False)
-            # Of recurrent agents: what they remembered before the first row,
-            # and which episodes began with each row.
-            self._memory = tf.Variable(
-                tf.zeros([self.stream.num_envs, 0]),
-                shape=[self.stream.num_envs, None],
-                trainable=False,
-            )
-            self._begins = tf.Variable(
-                tf.ones([self.stream.num_envs], tf.bool), trainable=False
-            )
-        self._append = Compiled(self.stream.append, self.stream.signature())
-        self._next_begins = np.ones(self.stream.num_envs, "bool")
+        self.nbytes = sum(
+            variable.dtype.size * variable.shape.num_elements()
+            for variable in optree.tree_leaves(self._cells)
+        )
+        begins = tf.TensorSpec([self.num_envs], "bool")
+        self._signature = (*signature(envs, self.steps), begins)
+        self._next_begins = np.ones(self.num_envs, "bool")
+        self._written = None
         self._agent = None
 
+    def _variables(self, spec):
+        return optree.tree_map(
+            lambda leaf: tf.Variable(
+                tf.zeros([self.size, *leaf.shape], leaf.dtype), trainable=False
+            ),
+            spec,
+        )
+
     def write(self, rows, next_obs, memory=None):
-        """Replaces what is in it.
+        """Gives it what was lived; `prepare` takes it in.
 
         Args:
             rows: Dict of arrays `[steps, num_envs, ...]`, as in
@@ -105,33 +125,52 @@ class Rollout:
             )
         if memory is not None:
             self._memory.assign(memory)
-            self._begins.assign(self._next_begins)
-            self._next_begins = rows["dead"][-1]
-        self._append(rows, next_obs)
+        self._written = rows, next_obs, self._next_begins
+        self._next_begins = rows["dead"][-1]
 
     def begin(self, obs):
         """Begins new episodes, whose first observations these are."""
-        empty = self.stream.truncate()
-        self._append(tf.nest.map_structure(lambda x: x[:0], empty), obs)
-        self._next_begins = np.ones(self.stream.num_envs, "bool")
+        self._next_begins = np.ones(self.num_envs, "bool")
         self._so_far.assign(tf.zeros_like(self._so_far))
         self._full.assign(False)
 
     def prepare(self, agent):
-        """Adds what an agent makes of the rows, by its method `prepare`."""
+        """Takes in what was written, and what an agent makes of it.
+
+        Args:
+            agent: An `Agent`, whose method `prepare` adds to the rows.
+        """
         if self._agent is not agent:
             self._agent = agent
-            self._prepare = Compiled(self._fill, ())
-        self._prepare()
+            self._prepare = Compiled(self._take_in, self._signature)
+        self._prepare(*self._written)
 
-    def _fill(self):
-        added = self._agent.prepare(self.rows())
-        for name, variable in self._prepared.items():
-            variable.assign(tf.reshape(added[name], [-1]))
+    def _take_in(self, rows, next_obs, begins):
+        rows = self.rows(rows, next_obs, begins)
+        added = self._agent.prepare(rows)
+        lived = {"action": rows["action"]}
+        for name in ("obs", "begins"):  # One row longer.
+            lived[name] = optree.tree_map(lambda x: x[:-1], rows[name])
+        cells = {**self._cells, "begins": self._begins}
+        optree.tree_map(
+            lambda variable, value: variable.assign(
+                tf.reshape(value, variable.shape)
+            ),
+            cells,
+            {**lived, **{name: added[name] for name in PREPARED}},
+        )
         self._full.assign(True)
 
-    def rows(self):
-        """What was lived, in the graph.
+    def rows(self, rows, next_obs, begins):
+        """What was lived, as agents want it, in the graph.
+
+        Counts the discounted rewards on: to be called once for each writing.
+
+        Args:
+            rows: Dict of tensors `[steps, num_envs, ...]`, see `write`.
+            next_obs: Tensor `[num_envs, ...]` (or a structure of such).
+            begins: Boolean tensor `[num_envs]`, whether an episode begins with
+                the first row.
 
         Returns:
             Dict of tensors `[steps, num_envs, ...]`: `action, reward,
@@ -141,41 +180,27 @@ class Rollout:
             `begins` (whether an episode does), one row longer; and `memory`
             `[num_envs, M]`, before the first row.
         """
-        stream = self.stream
-        shape = (self.steps, stream.num_envs)
-        cells = self._cells(tf.range(self.size + stream.num_envs))
-
-        def read(name, cells, rows):
-            return keras.tree.map_structure(
-                lambda x: tf.reshape(x, [rows, shape[1], *x.shape[1:]]),
-                stream.gather(name, cells),
-            )
-
-        fields = ("action", "reward", "terminated", "truncated", "dead")
-        rows = {k: read(k, cells[: self.size], self.steps) for k in fields}
-        terminated, dead = rows.pop("terminated"), rows.pop("dead")
-        cut = terminated | rows.pop("truncated") | dead
+        terminated, dead = rows["terminated"], rows["dead"]
+        cut = terminated | rows["truncated"] | dead
         so_far, carried = ops.running_returns(
             rows["reward"], cut, self.gamma, self._so_far
         )
         self._so_far.assign(carried)
         return {
-            **rows,
-            "obs": read("obs", cells, self.steps + 1),
-            "begins": tf.concat([self._begins[None], dead], 0),
-            "memory": tf.convert_to_tensor(self._memory),
+            "obs": optree.tree_map(
+                lambda x, last: tf.concat([x, last[None]], 0),
+                rows["obs"],
+                next_obs,
+            ),
+            "action": rows["action"],
+            "reward": rows["reward"],
             "discount": self.gamma * tf.cast(~terminated, "float32"),
             "cut": cut,
             "live": ~dead,
             "reward_so_far": so_far,
+            "begins": tf.concat([begins[None], dead], 0),
+            "memory": tf.convert_to_tensor(self._memory),
         }
-
-    def _cells(self, places):
-        """The stream's cells at these places, counted from the oldest row."""
-        first = (self.stream.cursor - self.steps) * self.stream.num_envs
-        return tf.cast(
-            (first + tf.cast(places, tf.int64)) % self.stream.cells, tf.int32
-        )
 
     def dataset(self, minibatch_size=None, passes=1, sequences=False):
         """An endless dataset of minibatches: each pass in another order.
@@ -203,7 +228,7 @@ class Rollout:
             nearest = min(divisors, key=lambda n: abs(n - minibatch_size))
             raise ValueError(
                 f"`minibatch_size` must divide the {self.size} cells of the "
-                f"rollout ({self.steps} steps of {self.stream.num_envs} "
+                f"rollout ({self.steps} steps of {self.num_envs} "
                 f"environments), {nearest} for instance, and `passes` be >= 1. "
                 f"Received: {minibatch_size=}, {passes=}"
             )
@@ -211,8 +236,7 @@ class Rollout:
         self.updates = passes * minibatches
         # Drawing costs less at once than one by one.
         block = passes if passes * self.nbytes <= _BLOCK_BYTES else 1
-
-        units = self.stream.num_envs if sequences else self.size
+        units = self.num_envs if sequences else self.size
         if units % minibatches:
             raise ValueError(
                 "With sequences, `minibatch_size` must be a multiple of the "
@@ -222,42 +246,35 @@ class Rollout:
             )
 
         def draw(_):
-            filled = tf.debugging.Assert(
-                self._full,
-                ["The rollout is empty: fill it with the `Collect` callback"],
-            )
-            with tf.control_dependencies([filled]):
+            with tf.control_dependencies([self._assert_full()]):
                 order = self._orders(block, units, shuffled=minibatches > 1)
             order = tf.reshape(
                 order, [block * minibatches, units // minibatches]
             )
             if not sequences:
-                return self._draw(order)
-            rows = tf.range(self.steps) * self.stream.num_envs
+                return _gather(self._cells, order)
+            rows = tf.range(self.steps) * self.num_envs
             places = order[:, None] + rows[:, None]  # [K, T, environments]
             places = tf.reshape(places, [-1, minibatch_size])
-            cells = self._cells(tf.range(self.size))
-            dead = tf.gather(self.stream.fields["dead"], cells)
-            begins = tf.concat([self._begins, dead], 0)
             return {
-                **self._draw(places),
-                "begins": tf.gather(begins, places),
+                **_gather(self._cells, places),
+                "begins": tf.gather(self._begins, places),
                 "memory": tf.gather(self._memory, order),
             }
 
+        def whole(_):
+            with tf.control_dependencies([self._assert_full()]):
+                return optree.tree_map(tf.convert_to_tensor, self._cells)
+
+        if passes == minibatches == 1 and not sequences:
+            return in_order(tf.data.Dataset.counter().map(whole))
         return in_order(tf.data.Dataset.counter().map(draw).unbatch())
 
-    def _draw(self, places):
-        """The minibatches `[K, B, ...]` of what lies at these places."""
-        cells = self._cells(places)
-        return {
-            "obs": self.stream.gather("obs", cells),
-            "action": self.stream.gather("action", cells),
-            **{
-                name: tf.gather(variable, places)
-                for name, variable in self._prepared.items()
-            },
-        }
+    def _assert_full(self):
+        return tf.debugging.Assert(
+            self._full,
+            ["The rollout is empty: fill it with the `Collect` callback"],
+        )
 
     def _orders(self, passes, units, shuffled):
         """Integers below `units`, in an order of their own for each pass."""
@@ -289,3 +306,7 @@ class Rollout:
                 f"{state['size']} cells, for a rollout of {self.size}"
             )
         self._draws.assign(state["draws"])
+
+
+def _gather(variables, places):
+    return optree.tree_map(lambda x: tf.gather(x, places), variables)

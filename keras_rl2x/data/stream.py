@@ -9,6 +9,39 @@ import tensorflow as tf
 from keras_rl2x import spaces
 
 
+def cell_spec(envs):
+    """What a cell holds: a dict of trees of `spaces.Leaf`s.
+
+    Args:
+        envs: A `gymnasium.vector.VectorEnv`; only its spaces are used.
+    """
+    return {
+        "obs": spaces.spec(envs.single_observation_space),
+        "action": spaces.action_spec(envs.single_action_space),
+        "reward": spaces.Leaf("box", (), "float32"),
+        "terminated": spaces.Leaf("box", (), "bool"),
+        "truncated": spaces.Leaf("box", (), "bool"),
+        "dead": spaces.Leaf("box", (), "bool"),
+    }
+
+
+def signature(envs, steps=None):
+    """The `tf.TensorSpec`s of rows, and of the observations that follow them.
+
+    Args:
+        envs: As in `cell_spec`.
+        steps: Integer, the number of rows. Defaults to `None`: any.
+    """
+
+    def specs(tree, *shape):
+        return optree.tree_map(
+            lambda leaf: tf.TensorSpec([*shape, *leaf.shape], leaf.dtype), tree
+        )
+
+    spec, num_envs = cell_spec(envs), int(envs.num_envs)
+    return specs(spec, steps, num_envs), specs(spec["obs"], num_envs)
+
+
 class Stream:
     """A ring of `[rows, num_envs]` cells in TensorFlow variables, on the CPU.
 
@@ -36,15 +69,7 @@ class Stream:
         self.num_envs = int(envs.num_envs)
         self.rows = int(rows) + 1
         self.cells = self.rows * self.num_envs
-        fields = {
-            "obs": spaces.spec(envs.single_observation_space),
-            "action": spaces.action_spec(envs.single_action_space),
-            "reward": spaces.Leaf("box", (), "float32"),
-            "terminated": spaces.Leaf("box", (), "bool"),
-            "truncated": spaces.Leaf("box", (), "bool"),
-            "dead": spaces.Leaf("box", (), "bool"),
-        }
-        leaves, self._tree = optree.tree_flatten(fields)
+        leaves, self._tree = optree.tree_flatten(cell_spec(envs))
         self.nbytes = self.cells * sum(map(_nbytes, leaves))
         self._check_memory(self.nbytes + self.cells * extra_bytes)
         with tf.device("cpu"):
@@ -75,22 +100,6 @@ class Stream:
     def head(self):
         """Integer, the row of the observations not acted upon yet."""
         return int(self.cursor.numpy()) % self.rows
-
-    def signature(self):
-        """The `tf.TensorSpec`s of the arguments of `append`."""
-        rows = optree.tree_map(
-            lambda variable: tf.TensorSpec(
-                [None, self.num_envs, *variable.shape[1:]], variable.dtype
-            ),
-            self.fields,
-        )
-        next_obs = optree.tree_map(
-            lambda variable: tf.TensorSpec(
-                [self.num_envs, *variable.shape[1:]], variable.dtype
-            ),
-            self.fields["obs"],
-        )
-        return rows, next_obs
 
     def check_rows(self, rows):
         """Raises `ValueError` if there are too many rows to append at once."""
