@@ -78,6 +78,11 @@ def _parser():
 
 
 def _train(arguments):
+    overrides = dict(map(parse_setting, arguments.set))
+    settings = rl.presets.get(arguments.algorithm, arguments.env)
+    rl.presets.override(settings, overrides)
+    # Before TensorFlow is imported, which reads it once.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings["threads"]))
     run = rl.train(
         arguments.algorithm,
         arguments.env,
@@ -86,7 +91,7 @@ def _train(arguments):
         num_envs=arguments.num_envs,
         log_dir=arguments.log_dir,
         resume=arguments.resume,
-        overrides=dict(map(parse_setting, arguments.set)),
+        overrides=overrides,
     )
     folder = run.log_dir
     if run.interrupted:

@@ -7,7 +7,9 @@ import tensorflow as tf
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.data.stream import Compiled
+from keras_rl2x.data.stream import cell_bytes
 from keras_rl2x.data.stream import cell_spec
+from keras_rl2x.data.stream import check_memory
 from keras_rl2x.data.stream import in_order
 from keras_rl2x.data.stream import signature
 
@@ -68,14 +70,17 @@ class Rollout:
         self.seed = int(seed)
         self.size = self.steps * self.num_envs
         self.updates = None
-        spec = cell_spec(envs)
+        spec = {
+            **{name: cell_spec(envs)[name] for name in ("obs", "action")},
+            **dict.fromkeys(PREPARED, _NUMBER),
+        }
+        self.nbytes = self.size * cell_bytes(spec)
+        check_memory(
+            self.nbytes, self.size, "`steps` to make at most {:,} cells"
+        )
         with tf.device("cpu"):
             # What is handed out, time by environments, flattened.
-            self._cells = {
-                "obs": self._variables(spec["obs"]),
-                "action": self._variables(spec["action"]),
-                **{name: self._variables(_NUMBER) for name in PREPARED},
-            }
+            self._cells = self._variables(spec)
             self._begins = self._variables(_FLAG)
             self._memory = tf.Variable(
                 tf.zeros([self.num_envs, 0]),
@@ -87,10 +92,6 @@ class Rollout:
             )
             self._draws = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._full = tf.Variable(False, trainable=False)
-        self.nbytes = sum(
-            variable.dtype.size * variable.shape.num_elements()
-            for variable in optree.tree_leaves(self._cells)
-        )
         begins = tf.TensorSpec([self.num_envs], "bool")
         self._signature = (*signature(envs, self.steps), begins)
         self._next_begins = np.ones(self.num_envs, "bool")
@@ -222,16 +223,24 @@ class Rollout:
         Raises:
             ValueError: If the arguments do not fit.
         """
-        minibatch_size = minibatch_size or self.size
-        if passes < 1 or self.size % minibatch_size:
+        if minibatch_size is None:
+            minibatch_size = self.size
+        wrong = (
+            int(passes) != passes
+            or passes < 1
+            or minibatch_size < 1
+            or self.size % minibatch_size
+        )
+        if wrong:
             divisors = [n for n in range(1, self.size + 1) if not self.size % n]
             nearest = min(divisors, key=lambda n: abs(n - minibatch_size))
             raise ValueError(
                 f"`minibatch_size` must divide the {self.size} cells of the "
                 f"rollout ({self.steps} steps of {self.num_envs} "
-                f"environments), {nearest} for instance, and `passes` be >= 1. "
-                f"Received: {minibatch_size=}, {passes=}"
+                f"environments), {nearest} for instance, and `passes` be an "
+                f"integer >= 1. Received: {minibatch_size=}, {passes=}"
             )
+        passes = int(passes)
         minibatches = self.size // minibatch_size
         self.updates = passes * minibatches
         # Drawing costs less at once than one by one.

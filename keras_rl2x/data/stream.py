@@ -42,6 +42,37 @@ def signature(envs, steps=None):
     return specs(spec, steps, num_envs), specs(spec["obs"], num_envs)
 
 
+def cell_bytes(spec):
+    """Integer, the memory that one cell takes; `spec` as `cell_spec` gives."""
+    return sum(
+        int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+        for leaf in optree.tree_leaves(spec)
+    )
+
+
+def check_memory(nbytes, cells, fix):
+    """Refuses what would not fit into this machine's memory.
+
+    Args:
+        nbytes: Integer, what it would take.
+        cells: Integer, for how many cells.
+        fix: String, what to lower, with a place for how many cells would fit.
+
+    Raises:
+        MemoryError: If it is more than the machine has.
+    """
+    if not hasattr(os, "sysconf"):  # Windows cannot tell.
+        return
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if nbytes > machine:
+        fits = int(0.8 * machine / nbytes * cells)
+        raise MemoryError(
+            f"{cells:,} cells (time x environments) need {nbytes / 1e9:.1f} "
+            f"GB, and this machine has {machine / 1e9:.1f} GB of memory: lower "
+            f"{fix.format(fits)}."
+        )
+
+
 class Stream:
     """A ring of `[rows, num_envs]` cells in TensorFlow variables, on the CPU.
 
@@ -69,9 +100,14 @@ class Stream:
         self.num_envs = int(envs.num_envs)
         self.rows = int(rows) + 1
         self.cells = self.rows * self.num_envs
-        leaves, self._tree = optree.tree_flatten(cell_spec(envs))
-        self.nbytes = self.cells * sum(map(_nbytes, leaves))
-        self._check_memory(self.nbytes + self.cells * extra_bytes)
+        spec = cell_spec(envs)
+        leaves, self._tree = optree.tree_flatten(spec)
+        self.nbytes = self.cells * cell_bytes(spec)
+        check_memory(
+            self.nbytes + self.cells * extra_bytes,
+            self.cells,
+            "`capacity` to at most {:,} transitions",
+        )
         with tf.device("cpu"):
             self._leaves = [
                 tf.Variable(
@@ -82,19 +118,6 @@ class Stream:
             ]
             self.cursor = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.fields = optree.tree_unflatten(self._tree, self._leaves)
-
-    def _check_memory(self, nbytes):
-        if not hasattr(os, "sysconf"):  # Windows cannot tell.
-            return
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if nbytes > machine:
-            raise MemoryError(
-                f"{self.rows - 1:,} rows x {self.num_envs} environments need "
-                f"{nbytes / 1e9:.1f} GB, and this machine has "
-                f"{machine / 1e9:.1f} GB of memory: lower `capacity` to at "
-                f"most {int(0.8 * machine / nbytes * self.cells):,} "
-                "transitions."
-            )
 
     @property
     def head(self):
@@ -231,10 +254,6 @@ class Stream:
         for values, variable in zip(leaves, self._leaves):
             variable[: len(values)].assign(values)
         self.cursor.assign(state["cursor"])
-
-
-def _nbytes(leaf):
-    return int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
 
 
 class Compiled:

@@ -79,19 +79,6 @@ def lambda_returns(reward, discount, value, cut, lambda_):
     return gae(reward, discount, value, cut, lambda_) + value[:-1]
 
 
-def _backward_sums(terms, factors):
-    """`x_t = terms_t + factors_t x_{t+1}`, in log2(T) vectorised steps."""
-
-    def combine(later, earlier):
-        later_terms, later_factors = later
-        terms, factors = earlier
-        return terms + factors * later_terms, factors * later_factors
-
-    return keras.ops.associative_scan(
-        combine, (terms, factors), reverse=True, axis=0
-    )[0]
-
-
 def running_returns(reward, cut, gamma, before):
     """Discounted sums of the rewards so far: `R_t = r_t + gamma R_{t-1}`.
 
@@ -109,17 +96,37 @@ def running_returns(reward, cut, gamma, before):
     """
     assert_rank(2, reward=reward, cut=cut)
     assert_rank(1, before=before)
-    goes_on = 1 - keras.ops.cast(cut, reward.dtype)
+    goes_on = gamma * (1 - keras.ops.cast(cut, reward.dtype))
     first = reward[:1] + gamma * before[None]
     terms = keras.ops.concatenate([first, reward[1:]], axis=0)
     factors = keras.ops.concatenate(
-        [keras.ops.zeros_like(first), gamma * goes_on[:-1]], axis=0
+        [keras.ops.zeros_like(first), goes_on[:-1]], axis=0
     )
+    # Forwards is backwards in reversed time.
+    flipped = _backward_sums(
+        keras.ops.flip(terms, 0), keras.ops.flip(factors, 0)
+    )
+    sums = keras.ops.flip(flipped, 0)
+    carried = keras.ops.where(cut[-1], 0.0, sums[-1])
+    return sums, carried
 
-    def combine(earlier, later):
-        earlier_terms, earlier_factors = earlier
-        terms, factors = later
-        return terms + factors * earlier_terms, factors * earlier_factors
 
-    sums, _ = keras.ops.associative_scan(combine, (terms, factors), axis=0)
-    return sums, sums[-1] * goes_on[-1]
+def _backward_sums(terms, factors):
+    """`x_t = terms_t + factors_t x_{t+1}`, in log2(T) vectorised steps.
+
+    After each step, a row sums over twice as many as before. (Keras's own
+    `associative_scan` takes up to twice as long.)
+    """
+    reach = 1
+    while reach < terms.shape[0]:
+        terms = terms + factors * _later(terms, reach)
+        factors = factors * _later(factors, reach)
+        reach *= 2
+    return terms
+
+
+def _later(rows, steps):
+    """Each row's successor so many steps later; zeros behind the last."""
+    return keras.ops.concatenate(
+        [rows[steps:], keras.ops.zeros_like(rows[:steps])], axis=0
+    )

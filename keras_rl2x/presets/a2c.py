@@ -8,6 +8,7 @@ DEFAULT = {
     "env_steps": 500_000,
     "epochs": 20,
     "score": None,
+    "threads": 1,
     "env": {"num_envs": 8, "vectorization": "sync"},
     "network": {
         "kind": "auto",

@@ -11,6 +11,7 @@ DEFAULT = {
     "env_steps": 1_000_000,
     "epochs": 20,
     "score": None,
+    "threads": 1,
     "env": {"num_envs": 8, "vectorization": "sync"},
     "network": {
         "kind": "auto",

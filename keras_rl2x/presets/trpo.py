@@ -8,6 +8,7 @@ DEFAULT = {
     "env_steps": 100_000,
     "epochs": 20,
     "score": None,
+    "threads": 1,
     "env": {"num_envs": 2, "vectorization": "sync"},
     "network": {
         "kind": "auto",

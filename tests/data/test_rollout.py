@@ -61,6 +61,11 @@ def check_rows(rows, given, cells):
             )
 
 
+def rows_of(rollout):
+    """What `prepare` would hand to an agent of what was written last."""
+    return rollout.rows(*tf.nest.map_structure(tf.constant, rollout._written))
+
+
 @hypothesis.settings(
     max_examples=40, deadline=None, derandomize=True, database=None
 )
@@ -87,7 +92,7 @@ def test_rows_are_what_was_lived(num_envs, steps, gamma, end, seed, commands):
                 continue
             given, next_obs = life.rows(steps)
             rollout.write(given, next_obs)
-            rows = rollout.rows()
+            rows = rows_of(rollout)
             assert rows["obs"].shape == (steps + 1, num_envs)
             np.testing.assert_array_equal(rows["obs"][-1], next_obs)
             check_rows(rows, given, cells_of(life, gamma))
@@ -117,7 +122,7 @@ def test_every_kind_of_end():
     rollout = data.Rollout(environments(4), steps=5, gamma=0.5)
     rollout.begin(np.ones(4, "f4"))
     rollout.write(*hand_written())
-    rows = {k: np.array(v).T for k, v in rollout.rows().items()}
+    rows = {k: np.array(v).T for k, v in rows_of(rollout).items()}
     on = [0.5] * 5
     stopped = [0.5, 0, 0.5, 0.5, 0.5]
     np.testing.assert_array_equal(rows["discount"], [on, stopped, on, stopped])
@@ -140,7 +145,7 @@ def test_rewards_so_far_are_carried_over_and_begin_anew():
 
     def fill():
         rollout.write(*hand_written())
-        return rollout.rows()["reward_so_far"].numpy()[0]
+        return rows_of(rollout)["reward_so_far"].numpy()[0]
 
     first, second = fill(), fill()
     np.testing.assert_array_equal(first, [1, 1, 1, 1])
@@ -157,11 +162,11 @@ def test_rewards_so_far_end_with_the_last_row():
     rows, next_obs = hand_written()
     rows["terminated"][-1, 0] = rows["truncated"][-1, 1] = True
     rollout.write(rows, next_obs)
-    rollout.rows()
+    rows_of(rollout)
     rows, next_obs = hand_written()
     rows["dead"][0, :2], rows["reward"][0, :2] = True, 0
     rollout.write(rows, next_obs)
-    second = rollout.rows()
+    second = rows_of(rollout)
     np.testing.assert_array_equal(second["cut"][0], [1, 1, 0, 0])
     np.testing.assert_array_equal(second["reward_so_far"][0, :2], [0, 0])
     np.testing.assert_array_equal(second["reward_so_far"][1, :2], [1, 1])
@@ -399,7 +404,7 @@ def test_arguments_are_checked(arguments, message):
         ),
         ({"minibatch_size": 25}, "24 for instance.*minibatch_size=25"),
         ({"minibatch_size": -8}, "must divide.*minibatch_size=-8"),
-        ({"passes": 0}, "`passes` be >= 1.*passes=0"),
+        ({"passes": 0}, "`passes` be an integer >= 1.*passes=0"),
         ({"passes": 1.5}, "`passes`.*passes=1.5"),
     ],
 )
@@ -453,11 +458,11 @@ def test_more_than_the_memory_is_refused(monkeypatch):
         data.Rollout(environments(2), 10**12, 0.9)
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 100}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
-    # A cell: an observation, an action and a reward of 4 bytes each, 3 flags,
-    # and 5 numbers of what is prepared: 35 bytes, 409,600 of which fit.
-    data.Rollout(environments(2), 5_800, 0.9)
+    # A cell: an observation, an action and 5 numbers of what is prepared, of
+    # 4 bytes each: 28 bytes, 409,600 of which fit.
+    data.Rollout(environments(2), 7_300, 0.9)
     with pytest.raises(MemoryError):
-        data.Rollout(environments(2), 5_900, 0.9)
+        data.Rollout(environments(2), 7_400, 0.9)
 
 
 def test_the_refusal_names_an_argument_that_there_is():
