@@ -48,6 +48,12 @@ class Leaf:
     high: list = None
 
     @functools.cached_property
+    def bounded(self):
+        """Whether every entry of a `"box"` has both bounds."""
+        bounds = np.abs([self.low, self.high], dtype="f8")
+        return bool(np.all(bounds < _UNBOUNDED))
+
+    @functools.cached_property
     def affine(self):
         """Arrays `(low, high, centre, half)` of a `"box"`.
 
@@ -57,7 +63,7 @@ class Leaf:
         """
         low = _rounded(self.low, np.inf)
         high = _rounded(self.high, -np.inf)
-        if np.all(np.abs([low, high]) < _UNBOUNDED):
+        if self.bounded:
             # Where there is no choice, any scale will do, but 0.
             half = np.where(high > low, (high - low) / 2, 1).astype("f4")
             return low, high, (low + high) / 2, half
@@ -146,8 +152,8 @@ def action_spec(space):
             "A `Dict` action space is not supported: wrap the environment so "
             f"that it takes a `Tuple`. Received: action_space={space}"
         )
-    if isinstance(space, spaces.Tuple):
-        return tuple(map(action_spec, space.spaces))
+    if isinstance(space, (tuple, spaces.Tuple)):
+        return tuple(map(action_spec, space))
     if isinstance(space, spaces.Space):
         return spec(space)
     return from_config(space)

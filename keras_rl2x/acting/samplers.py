@@ -109,6 +109,39 @@ def gaussian(params, rng, shape, greedy=False):
     return action.reshape(-1, *shape)
 
 
+def squashed_gaussian(params, rng, shape, greedy=False):
+    """Normal numbers through tanh.
+
+    Args:
+        params: Array `[N, 2 D]`, means and logarithms of the deviations.
+        rng: A `numpy.random.Generator`.
+        shape: Tuple of integers, that of an action.
+        greedy: As in `categorical`: the tanh of the means.
+
+    Returns:
+        Array `[N, *shape]` in [-1, 1].
+    """
+    return np.tanh(gaussian(params, rng, shape, greedy))
+
+
+def noisy(action, rng, shape, noise=0.0):
+    """An action and normal noise, within -1 and 1.
+
+    Args:
+        action: Array `[N, D]` in [-1, 1].
+        rng: A `numpy.random.Generator`.
+        shape: Tuple of integers, that of an action.
+        noise: Float, the deviation of the noise; 0 draws nothing from `rng`.
+
+    Returns:
+        Array `[N, *shape]` in [-1, 1].
+    """
+    if noise:
+        drawn = rng.standard_normal(action.shape, "float32")
+        action = np.clip(action + noise * drawn, -1, 1)
+    return action.reshape(-1, *shape)
+
+
 def for_space(leaf):
     """The sampler of `ops.distribution(leaf)`.
 

@@ -6,6 +6,16 @@ from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.dqn import DQN
 from keras_rl2x.agents.ppo import PPO
 from keras_rl2x.agents.reinforce import REINFORCE
+from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.trpo import TRPO
 
-__all__ = ["A2C", "ActorCritic", "Agent", "DQN", "PPO", "REINFORCE", "TRPO"]
+__all__ = [
+    "A2C",
+    "ActorCritic",
+    "Agent",
+    "DQN",
+    "PPO",
+    "REINFORCE",
+    "SAC",
+    "TRPO",
+]

@@ -51,6 +51,9 @@ class Agent(keras.Model):
     sampler = None
     no_exploration = {}
 
+    # Whether it learns from a `data.Rollout`, not from a `data.Replay`.
+    on_policy = False
+
     # How many numbers `policy` remembers; it is then recurrent, see
     # `networks.lstm`.
     memory_size = 0

@@ -14,7 +14,7 @@ def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
     """Gives an agent its distribution and its networks.
 
     Args:
-        agent: An `Agent`; sets its `distribution`, `sampler`,
+        agent: An `Agent`; sets `on_policy`, its `distribution`, `sampler`,
             `policy_network`, `value_network`, `both_networks` and
             `reward_scale`, and stores the arguments under their names.
         network: A `keras.Model` from observations to features.
@@ -28,6 +28,7 @@ def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
         ValueError: If an output of a network does not fit.
     """
     leaf = spaces.require(agent.action_spec, KINDS, type(agent).__name__)
+    agent.on_policy = True
     agent.network, agent.critic = network, critic
     agent.log_std = log_std
     agent.normalize_rewards = normalize_rewards

@@ -103,6 +103,7 @@ class Collect(keras.callbacks.Callback):
         self._loss = 0.0
 
     def on_train_begin(self, logs=None):
+        self._check_data()
         executions = self.model.steps_per_execution
         self._chunk = self._updates_per_collection(executions)
         steps = self.params.get("steps")
@@ -141,9 +142,21 @@ class Collect(keras.callbacks.Callback):
         if chunk % executions:
             raise ValueError(
                 f"{what} must be a multiple of `steps_per_execution`. "
-                f"Received: {chunk}, steps_per_execution={executions}"
+                f"Received: chunk={chunk}, steps_per_execution={executions}"
             )
         return chunk
+
+    def _check_data(self):
+        if self.model.on_policy != self._on_policy:
+            name = type(self.model).__name__
+            fix = (
+                f"{name} learns from fresh experience: use `rl.data.Rollout`, "
+                "for `Collect` and for `fit`."
+                if self.model.on_policy
+                else f"{name} does not learn from rollouts: use "
+                "`rl.data.Replay`, for `Collect` and for `fit`."
+            )
+            raise ValueError(f"{fix} Received: {type(self.data).__name__}")
 
     def _check_envs(self):
         if self.envs.closed:
@@ -287,11 +300,15 @@ class Collect(keras.callbacks.Callback):
         """Stores a chunk; raises what had cut it short."""
         self._store(chunk, memory)
         if chunk.error is not None:
+            kept = (
+                "The rollout that was under way is lost."
+                if self._on_policy
+                else "What was collected before is in the replay."
+            )
             raise RuntimeError(
                 f"The environments failed after {self._env_steps():,} steps: "
-                f"{type(chunk.error).__name__}: {chunk.error} What was "
-                "collected before is in the replay, and `fit` may be called "
-                "again: it begins new episodes."
+                f"{type(chunk.error).__name__}: {chunk.error} {kept} `fit` may "
+                "be called again: it begins new episodes."
             ) from chunk.error
 
     def _store(self, chunk, memory=None):

@@ -6,6 +6,8 @@ from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
+from keras_rl2x.networks.heads import critic_value
+from keras_rl2x.networks.heads import real_actions
 from keras_rl2x.networks.memory import lstm
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
@@ -24,12 +26,14 @@ __all__ = [
     "action_values",
     "actor_critic",
     "as_functional",
+    "critic_value",
     "inputs",
     "lstm",
     "memory_size",
     "mlp",
     "nature_cnn",
     "observation_input",
+    "real_actions",
     "track",
     "unroll",
     "update_statistics",

@@ -90,6 +90,7 @@ def mlp(
     kernel_initializer="glorot_uniform",
     normalize=False,
     seed=None,
+    action_space=None,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
@@ -102,11 +103,18 @@ def mlp(
         normalize: Boolean, whether to begin with a `RunningNormalization`,
             for agents that learn from rollouts. Defaults to `False`.
         seed: Integer seed of the initial weights. Defaults to `None`.
+        action_space: A `gymnasium.spaces.Box`, for a critic: the model then
+            takes `{"action": ..., "observation": ...}`. Defaults to `None`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
     """
     entries, x = flat_observation(observation_space)
+    if action_space is not None:
+        shape = spaces.action_spec(action_space).shape
+        action = keras.Input(shape, name="action")
+        x = keras.layers.Concatenate()([x, keras.layers.Flatten()(action)])
+        entries = {"action": action, "observation": entries}
     x, _ = hidden_layers(
         x, units, activation, kernel_initializer, normalize, seed
     )

@@ -11,6 +11,8 @@ from keras_rl2x.networks.memory import observation_input
 
 ACTION_VALUE_HEADS = ("q_values", "dueling", None)
 
+_CRITIC_INPUTS = {"action", "observation"}
+
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class Centre(keras.layers.Layer):
@@ -120,6 +122,68 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
         keras.Model(inputs, value, name="value"),
         keras.Model(inputs, [params, value, *memory], name="actor_critic"),
     )
+
+
+def real_actions(network, size, outputs, activation=None, seed=None):
+    """Real actions, or the parameters of their distribution, on a backbone.
+
+    Args:
+        network: A `keras.Model` from observations to features `[B, F]`.
+        size: Integer, the numbers in an action.
+        outputs: Integer: 1 for actions, 2 for means and log deviations, which
+            are kept within -20 and 2.
+        activation: As in `keras.layers.Dense`. Defaults to `None`.
+        seed: Integer seed of the head's initial weights. Defaults to `None`.
+
+    Returns:
+        A functional `keras.Model` from observations to `[B, outputs * size]`.
+
+    Raises:
+        ValueError: If the network's output does not fit; names it.
+    """
+    network = as_functional(network)
+    features = _vector(network, network.output)
+    head = keras.layers.Dense(
+        size,
+        activation,
+        kernel_initializer=keras.initializers.GlorotUniform(seed),
+        name="action",
+    )
+    result = head(features)
+    if outputs == 2:
+        log_std = _linear(size, "log_std", None if seed is None else seed + 1)
+        bounded = keras.ops.clip(log_std(features), -20.0, 2.0)
+        result = keras.layers.Concatenate()([result, bounded])
+    return keras.Model(network.input, result, name="policy")
+
+
+def critic_value(critic, outputs=1, seed=None):
+    """The value of an observation and an action, on top of a backbone.
+
+    Args:
+        critic: A `keras.Model` from `{"action": ..., "observation": ...}` to
+            features `[B, F]`, such as `mlp(space, action_space=...)`.
+        outputs: Integer, how many values. Defaults to 1.
+        seed: Integer seed of the head's initial weights. Defaults to `None`.
+
+    Returns:
+        A functional `keras.Model` to values `[B]`, or `[B, outputs]`.
+
+    Raises:
+        ValueError: If its input or its output does not fit; names it.
+    """
+    critic = as_functional(critic)
+    entries = critic.input
+    if not isinstance(entries, dict) or set(entries) != _CRITIC_INPUTS:
+        raise ValueError(
+            f"The critic '{critic.name}' must take a dict of an 'action' and "
+            "an 'observation': `rl.networks.mlp(observation_space, "
+            f"action_space=action_space)` does. Received: {entries}"
+        )
+    value = _linear(outputs, "value", seed)(_vector(critic, critic.output))
+    if outputs == 1:
+        value = keras.layers.Reshape((), name="values")(value)
+    return keras.Model(entries, value, name="critic")
 
 
 def action_values(backbone, num_actions, head="q_values", seed=None):

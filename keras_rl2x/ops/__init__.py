@@ -4,6 +4,7 @@ from keras_rl2x.ops.distributions import Bernoulli
 from keras_rl2x.ops.distributions import Categorical
 from keras_rl2x.ops.distributions import DiagonalGaussian
 from keras_rl2x.ops.distributions import MultiCategorical
+from keras_rl2x.ops.distributions import SquashedGaussian
 from keras_rl2x.ops.distributions import distribution
 from keras_rl2x.ops.policy_gradient import approximate_kl
 from keras_rl2x.ops.policy_gradient import clipped_surrogate
@@ -23,6 +24,7 @@ from keras_rl2x.ops.value import n_step_return
 from keras_rl2x.ops.value import q_target
 from keras_rl2x.ops.value import squared
 from keras_rl2x.ops.value import take
+from keras_rl2x.ops.value import td_target
 from keras_rl2x.ops.value import weighted_mean
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Categorical",
     "DiagonalGaussian",
     "MultiCategorical",
+    "SquashedGaussian",
     "approximate_kl",
     "clipped_surrogate",
     "clipped_value_error",
@@ -49,5 +52,6 @@ __all__ = [
     "score_function",
     "squared",
     "take",
+    "td_target",
     "weighted_mean",
 ]

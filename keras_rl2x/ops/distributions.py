@@ -222,3 +222,49 @@ class DiagonalGaussian:
 
     def _shaped(self, values):
         return keras.ops.reshape(values, (-1, *self.shape))
+
+
+class SquashedGaussian:
+    """Normal numbers through tanh; the parameters are means, then log stds.
+
+    Actions are in (-1, 1), `[B, *shape]`. What is drawn comes with its
+    log-probability: to invert tanh at 1 would be to lose it.
+    """
+
+    def __init__(self, shape):
+        self.shape = tuple(shape)
+        self.size = math.prod(self.shape)
+        self.num_params = 2 * self.size
+
+    def mode(self, params):
+        """The tanh of the means."""
+        mean = keras.ops.tanh(params[:, : self.size])
+        return keras.ops.reshape(mean, (-1, *self.shape))
+
+    def sample_and_log_prob(self, params, seed):
+        """Draws actions; gradients go through them to the parameters.
+
+        `log pi(a) = log N(u) - sum log(1 - tanh(u)^2)`, where the last term is
+        computed as `2 (log 2 - u - softplus(-2 u))`, which is exact where
+        tanh(u) rounds to 1.
+
+        Args:
+            params: Tensor `[B, 2 D]`.
+            seed: A `keras.random.SeedGenerator`.
+
+        Returns:
+            Tuple of tensors: actions `[B, *shape]`, log-probabilities `[B]`.
+
+        Reference:
+         - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905),
+           appendix C, eq. 26
+        """
+        assert_rank(2, params=params)
+        mean, log_std = params[:, : self.size], params[:, self.size :]
+        noise = keras.random.normal(keras.ops.shape(mean), seed=seed)
+        u = mean + keras.ops.exp(log_std) * noise
+        constant = 0.5 * math.log(2 * math.pi)
+        normal = -0.5 * keras.ops.square(noise) - log_std - constant
+        slope = 2 * (math.log(2) - u - keras.ops.softplus(-2 * u))
+        action = keras.ops.reshape(keras.ops.tanh(u), (-1, *self.shape))
+        return action, keras.ops.sum(normal - slope, axis=-1)

@@ -116,6 +116,25 @@ def double_q_target(reward, discount, q_next, q_next_online):
     return keras.ops.stop_gradient(reward + discount * chosen)
 
 
+def td_target(reward, discount, value_next):
+    """One-step target of a value: `r + discount * V(s')`.
+
+    Args:
+        reward: Tensor `[B]`.
+        discount: Tensor `[B]`.
+        value_next: Tensor `[B]`, the value of the successor.
+
+    Returns:
+        Tensor `[B]`, with stopped gradient.
+
+    Reference:
+     - [Sutton & Barto, 2018](http://incompleteideas.net/book/the-book.html),
+       eq. 6.2
+    """
+    assert_rank(1, reward=reward, discount=discount, value_next=value_next)
+    return keras.ops.stop_gradient(reward + discount * value_next)
+
+
 def squared(error):
     """Elementwise `error^2 / 2`, so that the gradient is the error."""
     return 0.5 * keras.ops.square(error)

@@ -64,7 +64,7 @@ ENVS = {
     # What is seen does not tell where it goes: an LSTM, whose features the
     # value shares. Its sequences are as long as a rollout.
     "keras_rl2x/CartPoleNoVelocity-v0": {
-        "env_steps": 100_000,
+        "env_steps": 200_000,
         "score": 475.0,
         "network": {
             "own_critic": False,

@@ -532,7 +532,7 @@ def test_dqn_does_not_learn_from_a_rollout():
     network = rl.networks.mlp(envs.single_observation_space, (4,))
     agent = agents.DQN(network, envs.single_action_space)
     with pytest.raises(
-        NotImplementedError, match="DQN does not learn from rollouts.*Replay"
+        ValueError, match="DQN does not learn from rollouts.*Replay"
     ):
         fit(agent, envs, harness.make_rollout(envs))
 
@@ -540,5 +540,5 @@ def test_dqn_does_not_learn_from_a_rollout():
 def test_ppo_does_not_learn_from_a_replay():
     envs = harness.make_envs(toy.Identity)
     agent = on_policy(agents.PPO)(envs)
-    with pytest.raises(Exception, match="Rollout"):
+    with pytest.raises(ValueError, match="PPO learns from fresh.*Rollout"):
         fit(agent, envs, harness.make_replay(envs))

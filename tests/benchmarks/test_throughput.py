@@ -33,11 +33,15 @@ def side(env_steps_per_s, **others):
 
 
 @pytest.mark.parametrize("job", throughput.JOBS.values(), ids=throughput.JOBS)
-def test_jobs_split_into_whole_chunks(job):
+def test_jobs_split_into_whole_collections(job):
     ratio = job["env_steps_per_update"]
-    chunk = job["ours"]["chunk"] * ratio
-    assert throughput.WARM_ENV_STEPS % chunk == 0
-    assert job["sb3"]["train_freq"] % ratio == 0
+    if "steps" in job:
+        size = job["steps"] * job["num_envs"]
+        assert size % job["batch_size"] == 0
+        assert ratio == job["batch_size"] / job["passes"]
+    else:
+        assert throughput.WARM_ENV_STEPS % (job["ours"]["chunk"] * ratio) == 0
+        assert job["sb3"]["train_freq"] % ratio == 0
 
 
 def test_report_on_hand_worked_numbers():

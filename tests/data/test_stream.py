@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rl2x import data
+from keras_rl2x.data.stream import signature
 from tests.data.lives import Life
 from tests.data.lives import environments
 
