@@ -41,7 +41,7 @@ class Stamps(keras.callbacks.Callback):
 
 def main():
     job = json.loads(sys.argv[1])
-    threads = job["ours"].pop("threads")
+    threads = job["ours"].pop("threads", None)
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     result = TRAIN[job["algorithm"]](job)
