@@ -29,8 +29,7 @@ class Agent(keras.Model):
 
     Args:
         action_space: A `gymnasium.Space`.
-        seed: Integer seed of the agent's own randomness: initial weights of
-            the heads, sampling. Defaults to `None`.
+        seed: Integer seed of its heads' weights and its sampling, or `None`.
         **kwargs: As in `keras.Model` (`name`, `dtype`).
 
     Attributes:
@@ -40,8 +39,8 @@ class Agent(keras.Model):
         fit_callbacks: Tuple, the callbacks of the `fit` that is under way.
     """
 
-    # XLA is slower than the plain graph for these updates on a CPU, and Keras
-    # would choose it; nor can it reach the replay's variables from a GPU.
+    # Keras would choose XLA, which is slower for these updates on a CPU, and
+    # cannot reach the replay's variables from a GPU.
     supports_jit = False
 
     metric_names = ("loss",)
@@ -91,7 +90,7 @@ class Agent(keras.Model):
         raise NotImplementedError
 
     def prepare(self, rows):
-        """What it makes of a rollout, in the graph, before it learns from it.
+        """What it makes of a rollout before it learns from it, in the graph.
 
         Args:
             rows: Dict of tensors `[T, N, ...]`; see `data.Rollout.rows`.
@@ -100,10 +99,7 @@ class Agent(keras.Model):
             Dict of tensors `[T, N]`: `value, log_prob, advantage, return,
             weight`.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} does not learn from rollouts: give "
-            "`Collect` a `data.Replay`."
-        )
+        raise NotImplementedError
 
     @property
     def targets(self):
@@ -131,9 +127,8 @@ class Agent(keras.Model):
     def act(self, obs, explore=True):
         """Environment actions for a batch of observations, as arrays.
 
-        For a few actions by hand; to collect or evaluate, `acting.Policy` is
-        tens of times faster. An agent with a memory acts as at the beginning
-        of an episode.
+        For a few by hand: `acting.Policy` is tens of times faster. An agent
+        with a memory acts as at the beginning of an episode.
         """
         outputs = self.policy(networks.with_memory(self.policy, obs))
         outputs = keras.tree.map_structure(np.array, outputs)
@@ -251,6 +246,6 @@ class Agent(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        # A copy, because Keras empties what it is given.
+        # A copy: Keras empties what it is given.
         config = keras.saving.deserialize_keras_object(copy.deepcopy(config))
         return cls(**config)

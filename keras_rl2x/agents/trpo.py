@@ -1,7 +1,5 @@
 """Trust region policy optimisation."""
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -9,16 +7,18 @@ from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
+from keras_rl2x.agents.natural_gradient import assign
+from keras_rl2x.agents.natural_gradient import fisher_vector_product
+from keras_rl2x.agents.natural_gradient import flatten
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class TRPO(Agent):
     """The best step of the policy within a mean KL divergence of the old one.
 
-    Learns from the whole of each rollout at once, `data.Rollout.dataset()`. The
-    policy has no optimizer: its step is the natural gradient, found by
-    conjugate gradients, and shortened until it keeps the constraint. The
-    compiled optimizer moves the critic, over several passes in minibatches.
+    Learns from a whole rollout at once, `data.Rollout.dataset()`. The policy
+    has no optimizer: its step is the natural gradient, shortened until it keeps
+    the constraint. The compiled optimizer moves the critic, in minibatches.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -41,8 +41,7 @@ class TRPO(Agent):
             scale. Defaults to `False`.
         log_std: Float, where the log deviation of real actions begins.
             Defaults to 0.
-        seed: Integer seed of the heads' initial weights and of the critic's
-            shuffles. Defaults to `None`.
+        seed: Integer seed of the heads' weights and the critic's shuffles.
         **kwargs: As in `keras.Model`.
 
     Raises:
@@ -99,15 +98,13 @@ class TRPO(Agent):
         super().__init__(action_space, seed, **kwargs)
         if networks.memory_size(networks.as_functional(network)):
             raise ValueError(
-                "TRPO does not learn from sequences: give it a network without "
-                "a memory, or use PPO. Received: "
-                f"network='{network.name}'"
+                "TRPO does not learn from sequences: use a network without a "
+                f"memory, or PPO. Received: network='{network.name}'"
             )
         if critic is None or critic is network:
             raise ValueError(
-                "TRPO needs a `critic` of its own: another `keras.Model`, "
-                "such as a second `rl.networks.mlp(observation_space)`. "
-                f"Received: {critic=}"
+                "TRPO needs a `critic` of its own, such as another "
+                f"`rl.networks.mlp(observation_space)`. Received: {critic=}"
             )
         on_policy.build(self, network, critic, log_std, normalize_rewards)
         self.max_kl = max_kl
@@ -251,48 +248,3 @@ class TRPO(Agent):
             "critic_passes": self.critic_passes,
             "critic_minibatch_size": self.critic_minibatch_size,
         }
-
-
-def fisher_vector_product(kl, variables, vector):
-    """The Hessian of the mean KL divergence, times a vector.
-
-    At the old policy this is the Fisher matrix. Forward over reverse: one
-    gradient, and its derivative along the vector.
-
-    Args:
-        kl: Function without arguments that returns the scalar divergence.
-        variables: List of `keras.Variable`s, with P entries in all.
-        vector: Tensor `[P]`.
-
-    Returns:
-        Tensor `[P]`.
-    """
-    primals = [variable.value for variable in variables]
-    tangents = unflatten(vector, variables)
-    with tf.autodiff.ForwardAccumulator(primals, tangents) as accumulator:
-        with tf.GradientTape() as tape:
-            divergence = kl()
-        gradient = tape.gradient(
-            divergence, variables, unconnected_gradients="zero"
-        )
-    return flatten(accumulator.jvp(gradient, unconnected_gradients="zero"))
-
-
-def flatten(tensors):
-    """A list of tensors as one vector `[P]`."""
-    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
-
-
-def unflatten(vector, variables):
-    """The inverse: tensors of the shapes of the variables."""
-    sizes = [math.prod(variable.shape) for variable in variables]
-    return [
-        tf.reshape(part, variable.shape)
-        for part, variable in zip(tf.split(vector, sizes), variables)
-    ]
-
-
-def assign(variables, vector):
-    """Writes a vector `[P]` into variables."""
-    for variable, value in zip(variables, unflatten(vector, variables)):
-        variable.assign(value)

@@ -1,8 +1,6 @@
 """Makes the agent live on while it learns."""
 
 import concurrent.futures
-import time
-from collections import deque
 
 import keras
 import numpy as np
@@ -12,6 +10,8 @@ from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 from keras_rl2x.acting.driver import Driver
 from keras_rl2x.acting.policy import Policy
+from keras_rl2x.callbacks import collect_checks
+from keras_rl2x.callbacks import progress
 from keras_rl2x.data import Rollout
 
 
@@ -51,7 +51,7 @@ class Collect(keras.callbacks.Callback):
             before is in the replay.
     """
 
-    writes = ("return", "length", "env_steps", "env_steps_per_second")
+    writes = progress.NAMES
 
     def __init__(
         self,
@@ -65,23 +65,10 @@ class Collect(keras.callbacks.Callback):
         seed=None,
     ):
         super().__init__()
-        if env_steps_per_update <= 0:
-            raise ValueError(
-                "`env_steps_per_update` must be positive. "
-                f"Received: {env_steps_per_update=}"
-            )
-        if warmup < 0 or (chunk is not None and chunk < 1):
-            raise ValueError(
-                "`warmup` must be >= 0 and `chunk` >= 1. "
-                f"Received: {warmup=}, {chunk=}"
-            )
         self._on_policy = isinstance(data, Rollout)
-        given = {"warmup": warmup, "chunk": chunk, "overlap": overlap}
-        if self._on_policy and any(given.values()):
-            raise ValueError(
-                "A rollout is filled whole, between its passes: leave "
-                f"`warmup`, `chunk` and `overlap` out. Received: {given}"
-            )
+        collect_checks.check_arguments(
+            self._on_policy, env_steps_per_update, warmup, chunk, overlap
+        )
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
         self.envs = envs
@@ -97,24 +84,13 @@ class Collect(keras.callbacks.Callback):
         self._owed = 0.0
         self._restarts = 0
         self._warmed = False
-        self._episodes = deque(maxlen=100)
+        self._progress = progress.Progress()
         self._worker = None
         self._pending = None
-        self._loss = 0.0
 
     def on_train_begin(self, logs=None):
-        self._check_data()
-        executions = self.model.steps_per_execution
-        self._chunk = self._updates_per_collection(executions)
-        steps = self.params.get("steps")
-        if not steps or steps % self._chunk:
-            raise ValueError(
-                "`steps_per_epoch` must be given, and be a multiple of "
-                f"`Collect`'s chunk of {self._chunk} updates (by default the "
-                "agent's `steps_per_execution`; a rollout's passes times its "
-                f"minibatches). Received: steps_per_epoch={steps}"
-            )
-        self._check_envs()
+        self._chunk = collect_checks.updates_per_collection(self)
+        collect_checks.check_envs(self)
         self.model.check_spaces(self.envs)
         if not self._on_policy:
             self.data.set_block(self._chunk)
@@ -122,69 +98,15 @@ class Collect(keras.callbacks.Callback):
             self.policy = Policy(
                 self.model, self.envs.num_envs, self.where, self.seed
             )
-        self._loss = 0.0
+        self._progress.begin()
         if self.overlap:
             self._worker = concurrent.futures.ThreadPoolExecutor(1)
-
-    def _updates_per_collection(self, executions):
-        if not self._on_policy:
-            chunk, what = self.chunk or executions, "`chunk`"
-        elif self.data.updates is None:
-            raise ValueError(
-                "Nothing learns from the rollout that `Collect` fills: give "
-                "`fit` what its `dataset(minibatch_size, passes)` returns."
-            )
-        else:
-            chunk, what = (
-                self.data.updates,
-                "The rollout's passes x minibatches",
-            )
-        if chunk % executions:
-            raise ValueError(
-                f"{what} must be a multiple of `steps_per_execution`. "
-                f"Received: chunk={chunk}, steps_per_execution={executions}"
-            )
-        return chunk
-
-    def _check_data(self):
-        if self.model.on_policy != self._on_policy:
-            name = type(self.model).__name__
-            fix = (
-                f"{name} learns from fresh experience: use `rl.data.Rollout`, "
-                "for `Collect` and for `fit`."
-                if self.model.on_policy
-                else f"{name} does not learn from rollouts: use "
-                "`rl.data.Replay`, for `Collect` and for `fit`."
-            )
-            raise ValueError(f"{fix} Received: {type(self.data).__name__}")
-
-    def _check_envs(self):
-        if self.envs.closed:
-            raise ValueError(
-                "The environments that `Collect` steps were closed: make new "
-                "ones, and stay inside the `with` block that closes them."
-            )
-        for other in self.model.fit_callbacks:
-            used = getattr(getattr(other, "envs", None), "unwrapped", None)
-            if other is not self and used is self.envs.unwrapped:
-                raise ValueError(
-                    f"`{type(other).__name__}` steps the environments that "
-                    "`Collect` is in the middle of: make others for it."
-                )
-        if self.warmup and self.warmup > self.data.capacity:
-            raise ValueError(
-                "`warmup` is more than the replay holds. Received: "
-                f"warmup={self.warmup}, capacity={self.data.capacity}"
-            )
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start = None
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch % self._chunk:
             return
-        if self._epoch_start is None:
-            self._epoch_start = time.perf_counter(), self._env_steps()
+        if batch == 0:  # Not before: what a callback does there may take long.
+            self._progress.begin_epoch(self._env_steps())
         self._check_loss()
         if not self.driver.started:
             self.restart()
@@ -204,18 +126,11 @@ class Collect(keras.callbacks.Callback):
             self._pay(self._run(rows, self.policy.explore))
 
     def on_train_batch_end(self, batch, logs=None):
-        self._loss = logs.get("loss", 0.0)
-        self._put_first(logs, self._progress())
+        self._progress.write(logs, self._env_steps())
 
     def on_epoch_end(self, epoch, logs=None):
         self._check_loss()
-        start, env_steps = self._epoch_start
-        progress = self._progress()
-        seconds = time.perf_counter() - start
-        progress["env_steps_per_second"] = (
-            progress["env_steps"] - env_steps
-        ) / seconds
-        self._put_first(logs, progress)
+        self._progress.write(logs, self._env_steps(), epoch_ended=True)
 
     def on_train_end(self, logs=None):
         self._join()
@@ -317,37 +232,17 @@ class Collect(keras.callbacks.Callback):
                 self.data.write(chunk.rows, chunk.next_obs)
         elif chunk.error is None:  # Half a rollout is of no use.
             self.data.write(chunk.rows, chunk.next_obs, memory)
-        self._episodes.extend(chunk.episodes)
+        self._progress.episodes.extend(chunk.episodes)
         # Keras's own `assign_add` takes four times as long.
         self.model.env_steps.value.assign_add(chunk.env_steps)
 
-    def _env_steps(self):
-        return int(self.model.env_steps.numpy())
-
-    def _progress(self):
-        returns, lengths = zip(*self._episodes or [(np.nan, np.nan)])
-        return {
-            "return": sum(returns) / len(returns),
-            "length": sum(lengths) / len(lengths),
-            "env_steps": self._env_steps(),
-        }
-
-    @staticmethod
-    def _put_first(logs, progress):
-        """Writes into the logs that the callbacks behind this one see."""
-        others = dict(logs)
-        logs.clear()
-        logs.update(progress)
-        logs.update(others)
-
     def _check_loss(self):
         # `TerminateOnNaN`, where there is one, has stopped the training.
-        if not np.isfinite(self._loss) and not self.model.stop_training:
-            raise ValueError(
-                f"The loss became {self._loss}: the agent's weights are of no "
-                "use any more. Go on from the last checkpoint with a lower "
-                "learning rate, or with `global_clipnorm` in the optimizer."
-            )
+        if not self.model.stop_training:
+            self._progress.check_loss()
+
+    def _env_steps(self):
+        return int(self.model.env_steps.numpy())
 
     def get_state(self):
         """Nested dict of arrays and numbers; call `restart` before."""
@@ -357,7 +252,7 @@ class Collect(keras.callbacks.Callback):
             "owed": self._owed,
             "restarts": self._restarts,
             "warmed": self._warmed,
-            "episodes": [list(episode) for episode in self._episodes],
+            "episodes": [list(one) for one in self._progress.episodes],
             "rng": self.policy.rng.bit_generator.state,
         }
 
@@ -372,8 +267,8 @@ class Collect(keras.callbacks.Callback):
         self._owed = state["owed"]
         self._restarts = state["restarts"]
         self._warmed = state["warmed"]
-        self._episodes.clear()
-        self._episodes.extend(map(tuple, state["episodes"]))
+        self._progress.episodes.clear()
+        self._progress.episodes.extend(map(tuple, state["episodes"]))
         self.policy.rng.bit_generator.state = state["rng"]
         obs = self.driver.reset(self._reset_seed())
         if self._on_policy:  # What it held was used up, and not saved.

@@ -7,9 +7,9 @@ import tensorflow as tf
 from gymnasium import spaces
 
 import keras_rl2x as rl
-from keras_rl2x.agents.trpo import assign
-from keras_rl2x.agents.trpo import fisher_vector_product
-from keras_rl2x.agents.trpo import flatten
+from keras_rl2x.agents.natural_gradient import assign
+from keras_rl2x.agents.natural_gradient import fisher_vector_product
+from keras_rl2x.agents.natural_gradient import flatten
 from keras_rl2x.envs import toy
 from tests.agents import harness
 

@@ -1,0 +1,95 @@
+"""What `Collect` refuses, and what to do about it."""
+
+
+def check_arguments(on_policy, env_steps_per_update, warmup, chunk, overlap):
+    """Raises `ValueError` if an argument does not fit.
+
+    Args:
+        on_policy: Boolean, whether it fills a rollout.
+        env_steps_per_update: As in `Collect`.
+        warmup: As in `Collect`.
+        chunk: As in `Collect`.
+        overlap: As in `Collect`.
+    """
+    if env_steps_per_update <= 0:
+        raise ValueError(
+            "`env_steps_per_update` must be positive. "
+            f"Received: {env_steps_per_update=}"
+        )
+    if warmup < 0 or (chunk is not None and chunk < 1):
+        raise ValueError(
+            "`warmup` must be >= 0 and `chunk` >= 1. "
+            f"Received: {warmup=}, {chunk=}"
+        )
+    given = {"warmup": warmup, "chunk": chunk, "overlap": overlap}
+    if on_policy and any(given.values()):
+        raise ValueError(
+            "A rollout is filled whole, between its passes: leave `warmup`, "
+            f"`chunk` and `overlap` out. Received: {given}"
+        )
+
+
+def updates_per_collection(collect):
+    """Integer, the updates between two collections of a `Collect` in `fit`.
+
+    Raises:
+        ValueError: If the agent does not learn from such data, or the numbers
+            do not divide each other.
+    """
+    agent, data = collect.model, collect.data
+    name, on_policy = type(agent).__name__, hasattr(data, "updates")
+    if agent.on_policy and not on_policy:
+        raise ValueError(
+            f"{name} learns from fresh experience: use `rl.data.Rollout`, for "
+            f"`Collect` and for `fit`. Received: {type(data).__name__}"
+        )
+    if on_policy and not agent.on_policy:
+        raise ValueError(
+            f"{name} does not learn from rollouts: use `rl.data.Replay`, for "
+            f"`Collect` and for `fit`. Received: {type(data).__name__}"
+        )
+    executions = agent.steps_per_execution
+    if not on_policy:
+        chunk, what = collect.chunk or executions, "`chunk`"
+    elif data.updates is None:
+        raise ValueError(
+            "Nothing learns from the rollout that `Collect` fills: give `fit` "
+            "what its `dataset(minibatch_size, passes)` returns."
+        )
+    else:
+        chunk, what = data.updates, "The rollout's passes x minibatches"
+    if chunk % executions:
+        raise ValueError(
+            f"{what} must be a multiple of `steps_per_execution`. "
+            f"Received: chunk={chunk}, steps_per_execution={executions}"
+        )
+    steps = collect.params.get("steps")
+    if not steps or steps % chunk:
+        raise ValueError(
+            "`steps_per_epoch` must be given, and be a multiple of "
+            f"`Collect`'s chunk of {chunk} updates (by default the agent's "
+            "`steps_per_execution`; a rollout's passes times its minibatches). "
+            f"Received: steps_per_epoch={steps}"
+        )
+    return chunk
+
+
+def check_envs(collect):
+    """Raises `ValueError` if the environments, or the warm-up, do not fit."""
+    if collect.envs.closed:
+        raise ValueError(
+            "The environments that `Collect` steps were closed: make new "
+            "ones, and stay inside the `with` block that closes them."
+        )
+    for other in collect.model.fit_callbacks:
+        used = getattr(getattr(other, "envs", None), "unwrapped", None)
+        if other is not collect and used is collect.envs.unwrapped:
+            raise ValueError(
+                f"`{type(other).__name__}` steps the environments that "
+                "`Collect` is in the middle of: make others for it."
+            )
+    if collect.warmup and collect.warmup > collect.data.capacity:
+        raise ValueError(
+            "`warmup` is more than the replay holds. Received: "
+            f"warmup={collect.warmup}, capacity={collect.data.capacity}"
+        )

@@ -1,0 +1,65 @@
+"""What `Collect` writes into the logs."""
+
+import time
+from collections import deque
+
+import numpy as np
+
+# What is written; callbacks that read it stand behind `Collect`.
+NAMES = ("return", "length", "env_steps", "env_steps_per_second")
+
+
+class Progress:
+    """Keeps the last 100 episodes, the time and the loss.
+
+    Attributes:
+        episodes: Deque of tuples `(return, length)`.
+    """
+
+    def __init__(self):
+        self.episodes = deque(maxlen=100)
+        self.begin()
+
+    def begin(self):
+        """A `fit` begins."""
+        self._loss = 0.0
+
+    def begin_epoch(self, env_steps):
+        """An epoch begins, after `env_steps` environment steps."""
+        self._start = time.perf_counter(), env_steps
+
+    def write(self, logs, env_steps, epoch_ended=False):
+        """Puts the progress first into the logs.
+
+        In place: the callbacks behind this one see the same dict.
+
+        Args:
+            logs: Dict, Keras's logs.
+            env_steps: Integer, the environment steps so far.
+            epoch_ended: Boolean, whether to tell the epoch's speed, too.
+        """
+        self._loss = logs.get("loss", 0.0)
+        returns, lengths = zip(*self.episodes or [(np.nan, np.nan)])
+        progress = [
+            sum(returns) / len(returns),
+            sum(lengths) / len(lengths),
+            env_steps,
+        ]
+        if epoch_ended:
+            start, before = self._start
+            progress.append(
+                (env_steps - before) / (time.perf_counter() - start)
+            )
+        others = dict(logs)
+        logs.clear()
+        logs.update(zip(NAMES, progress))
+        logs.update(others)
+
+    def check_loss(self):
+        """Raises `ValueError` if the last loss was not finite."""
+        if not np.isfinite(self._loss):
+            raise ValueError(
+                f"The loss became {self._loss}: the agent's weights are of no "
+                "use any more. Go on from the last checkpoint with a lower "
+                "learning rate, or with `global_clipnorm` in the optimizer."
+            )
