@@ -124,29 +124,51 @@ def _rollout_budget(settings, size):
 
 
 def _make_agent(environments, settings, updates, steps_per_execution):
-    backbone = dict(settings["network"])
-    own_critic = backbone.pop("own_critic", False)
-    space, seed = environments.single_observation_space, settings["seed"]
-    arguments = _schedules(settings["agent"], settings["env_steps"])
-    if own_critic:
-        # With the same seed it would begin as a copy of the policy's.
-        arguments["critic"] = _make_network(space, seed + 1_000_000, **backbone)
-    network = _make_network(space, seed, **backbone)
+    space = environments.single_observation_space
+    actions, seed = environments.single_action_space, settings["seed"]
+    arguments = {
+        **_schedules(settings["agent"], settings["env_steps"]),
+        **_make_networks(space, actions, seed, **settings["network"]),
+    }
+    for name in ("actor_optimizer", "temperature_optimizer"):
+        if name in settings:
+            arguments[name] = _make_optimizer(settings[name], updates)
     kind = getattr(agents, presets.agent_name(settings["algorithm"]))
-    agent = kind(
-        network, environments.single_action_space, seed=seed, **arguments
-    )
-    arguments = _schedules(settings["optimizer"], updates)
-    optimizer = OPTIMIZERS.get(arguments.pop("kind"))
-    if optimizer is None:
-        raise ValueError(
-            f"`optimizer.kind` must be one of {sorted(OPTIMIZERS)}. "
-            f"Received: {settings['optimizer']['kind']!r}"
-        )
+    agent = kind(action_space=actions, seed=seed, **arguments)
     agent.compile(
-        optimizer(**arguments), steps_per_execution=steps_per_execution
+        _make_optimizer(settings["optimizer"], updates),
+        steps_per_execution=steps_per_execution,
     )
     return agent
+
+
+def _make_networks(
+    space, actions, seed, own_critic=False, critics=0, **arguments
+):
+    """Arguments of an agent: its `network`, and `critic` or `critics`."""
+    # With the same seed a critic would begin as a copy of the policy.
+    seeds = range(seed + 1_000_000, seed + 1_000_000 + critics)
+    made = [
+        _make_network(space, one, action_space=actions, **arguments)
+        for one in seeds
+    ]
+    found = {"network": _make_network(space, seed, **arguments)}
+    if own_critic:
+        found["critic"] = _make_network(space, seed + 1_000_000, **arguments)
+    if critics:
+        found |= {"critic": made[0]} if critics == 1 else {"critics": made}
+    return found
+
+
+def _make_optimizer(settings, updates):
+    arguments = _schedules(settings, updates)
+    kind = OPTIMIZERS.get(arguments.pop("kind"))
+    if kind is None:
+        raise ValueError(
+            f"`optimizer.kind` must be one of {sorted(OPTIMIZERS)}. "
+            f"Received: {settings['kind']!r}"
+        )
+    return kind(**arguments)
 
 
 def _make_network(space, seed, kind, memory=0, **arguments):

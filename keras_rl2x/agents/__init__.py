@@ -3,19 +3,23 @@
 from keras_rl2x.agents.a2c import A2C
 from keras_rl2x.agents.actor_critic import ActorCritic
 from keras_rl2x.agents.agent import Agent
+from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.dqn import DQN
 from keras_rl2x.agents.ppo import PPO
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
+from keras_rl2x.agents.td3 import TD3
 from keras_rl2x.agents.trpo import TRPO
 
 __all__ = [
     "A2C",
     "ActorCritic",
     "Agent",
+    "DDPG",
     "DQN",
     "PPO",
     "REINFORCE",
     "SAC",
+    "TD3",
     "TRPO",
 ]

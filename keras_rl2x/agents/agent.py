@@ -209,7 +209,6 @@ class Agent(keras.Model):
             self._initial_epoch = None
 
     def make_train_function(self, force=False):
-        # What is traced depends on these.
         now = self.graph_callbacks(), self._endless
         force, self._traced_with = force or now != self._traced_with, now
         for optimizer in self.optimizers:

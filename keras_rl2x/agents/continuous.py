@@ -1,13 +1,17 @@
 """What agents with critics of real actions share."""
 
+import functools
+import math
+
 import keras
 
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
+from keras_rl2x.acting import samplers
 
 
-def build_critics(agent, critics, count):
+def build_critics(agent, critics, count, outputs=1):
     """Gives an agent its critics and their targets.
 
     Args:
@@ -15,6 +19,7 @@ def build_critics(agent, critics, count):
             `target_critics`.
         critics: Sequence of `keras.Model`s, see `networks.critic_value`.
         count: Integer, how many it must be.
+        outputs: Integer, how many values each gives. Defaults to 1.
 
     Raises:
         ValueError: If there are more or fewer, or one does not fit.
@@ -30,7 +35,7 @@ def build_critics(agent, critics, count):
         None if agent.seed is None else agent.seed + i for i in range(count)
     ]
     agent.critic_networks = tuple(
-        networks.critic_value(critic, seed=seed)
+        networks.critic_value(critic, outputs, seed)
         for critic, seed in zip(critics, seeds)
     )
     agent.target_critics = tuple(map(networks.Target, agent.critic_networks))
@@ -46,6 +51,74 @@ def action_leaf(agent):
             f"`ClipAction`. Received: low={leaf.low}, high={leaf.high}"
         )
     return leaf
+
+
+def serialize(critics):
+    """List of configurations, the entry of `Agent.get_config`."""
+    return [keras.saving.serialize_keras_object(critic) for critic in critics]
+
+
+def critic_variables(agent):
+    """List of what `fit_critics` moves."""
+    return [v for c in agent.critic_networks for v in c.trainable_variables]
+
+
+def build_actor(agent, network, actor_optimizer):
+    """Gives an agent its deterministic actor.
+
+    Args:
+        agent: An `Agent`; sets its `network`, `actor`, `sampler` and
+            `actor_optimizer`.
+        network: A `keras.Model` from observations to features `[B, F]`.
+        actor_optimizer: A Keras optimizer, or `None` for `Adam(1e-3)`.
+    """
+    leaf = action_leaf(agent)
+    agent.network = network
+    agent.sampler = functools.partial(samplers.noisy, shape=leaf.shape)
+    agent.actor = networks.real_actions(
+        network, math.prod(leaf.shape), 1, "tanh", agent.seed
+    )
+    agent.actor_optimizer = actor_optimizer or keras.optimizers.Adam(1e-3)
+    agent.actor_optimizer.build(agent.actor.trainable_variables)
+
+
+def shaped(agent, action):
+    """Tensor `[B, D]` of actions as `[B, *shape]`."""
+    return keras.ops.reshape(action, (-1, *agent.action_spec.shape))
+
+
+def greedy(agent, obs):
+    """The environment actions of a deterministic actor."""
+    action = shaped(agent, agent.actor(obs))
+    return spaces.to_env(agent.action_spec, action, keras.ops)
+
+
+def exploration(agent):
+    """The noise on the actions, at the agent's present `env_steps`."""
+    noise = agent.noise
+    return {
+        "noise": float(noise(agent.env_steps) if callable(noise) else noise)
+    }
+
+
+def improve_actor(agent, batch):
+    """Moves a deterministic actor up the first critic; returns the loss.
+
+    Reference:
+     - [Silver et al., 2014](https://proceedings.mlr.press/v32/silver14.html),
+       eq. 9
+    """
+    critic = agent.critic_networks[:1]
+
+    def loss_fn():
+        action = shaped(agent, agent.actor(batch["obs"], training=True))
+        (value,) = values(critic, batch["obs"], action)
+        return -keras.ops.mean(value), ()
+
+    loss, _ = agent.minimize(
+        loss_fn, agent.actor.trainable_variables, agent.actor_optimizer
+    )
+    return loss
 
 
 def values(critics, obs, action):
@@ -84,8 +157,5 @@ def fit_critics(agent, batch, target):
         ]
         return sum(losses), (estimates[0], errors[0])
 
-    variables = [
-        v for c in agent.critic_networks for v in c.trainable_variables
-    ]
-    loss, (estimate, error) = agent.minimize(loss_fn, variables)
+    loss, (estimate, error) = agent.minimize(loss_fn, critic_variables(agent))
     return loss, estimate, keras.ops.abs(error)

@@ -1,15 +1,10 @@
 """Soft actor-critic."""
 
-import functools
-import math
-
 import keras
 
-from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x import spaces
-from keras_rl2x.acting import samplers
 from keras_rl2x.agents import continuous
+from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
 
 
@@ -81,29 +76,16 @@ class SAC(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        leaf = continuous.action_leaf(self)
-        self.network = network
-        self.initial_temperature = temperature
-        self.distribution = ops.SquashedGaussian(leaf.shape)
-        self.sampler = functools.partial(
-            samplers.squashed_gaussian, shape=leaf.shape
+        soft.build_actor(self, network, actor_optimizer)
+        soft.build_temperature(
+            self,
+            temperature,
+            temperature_optimizer,
+            -self.distribution.size
+            if target_entropy is None
+            else target_entropy,
         )
-        size = self.distribution.size
-        self.target_entropy = (
-            -float(size) if target_entropy is None else float(target_entropy)
-        )
-        self.actor = networks.real_actions(network, size, 2, seed=seed)
         continuous.build_critics(self, critics, 2)
-        self.log_temperature = self.add_weight(
-            name="log_temperature",
-            initializer=keras.initializers.Constant(math.log(temperature)),
-        )
-        self.actor_optimizer = actor_optimizer or keras.optimizers.Adam(3e-4)
-        self.actor_optimizer.build(self.actor.trainable_variables)
-        self.temperature_optimizer = (
-            temperature_optimizer or keras.optimizers.Adam(3e-4)
-        )
-        self.temperature_optimizer.build([self.log_temperature])
         self.built = True
 
     @property
@@ -115,36 +97,28 @@ class SAC(Agent):
         return tuple(zip(self.target_critics, self.critic_networks))
 
     def call(self, obs):
-        action = self.distribution.mode(self.actor(obs))
-        return spaces.to_env(self.action_spec, action, keras.ops)
+        return soft.mode(self, obs)
 
     def train_step(self, batch):
-        temperature = keras.ops.exp(self.log_temperature)
-        target = self._target(batch, temperature)
+        temperature = soft.temperature(self)
+        action, log_prob = soft.act(self, batch["next_obs"])
+        value_next = continuous.least(
+            continuous.values(self.target_critics, batch["next_obs"], action)
+        )
+        target = ops.td_target(
+            batch["reward"],
+            batch["discount"],
+            value_next - temperature * log_prob,
+        )
         loss, q_value, td_error = continuous.fit_critics(self, batch, target)
 
-        def actor_loss_fn():
-            action, log_prob = self._act(batch["obs"])
-            estimates = continuous.values(
-                self.critic_networks, batch["obs"], action
+        def value(action):
+            return continuous.least(
+                continuous.values(self.critic_networks, batch["obs"], action)
             )
-            soft_value = continuous.least(estimates) - temperature * log_prob
-            return -keras.ops.mean(soft_value), log_prob
 
-        actor_loss, log_prob = self.minimize(
-            actor_loss_fn, self.actor.trainable_variables, self.actor_optimizer
-        )
-        entropy = -keras.ops.mean(log_prob)
-
-        def temperature_loss_fn():
-            excess = keras.ops.stop_gradient(entropy - self.target_entropy)
-            return self.log_temperature * excess, ()
-
-        self.minimize(
-            temperature_loss_fn,
-            [self.log_temperature],
-            self.temperature_optimizer,
-        )
+        actor_loss, entropy = soft.improve_actor(self, batch["obs"], value)
+        soft.adapt_temperature(self, entropy)
         return self.finish(
             batch,
             loss=loss,
@@ -155,28 +129,9 @@ class SAC(Agent):
             temperature=temperature,
         )
 
-    def _act(self, obs):
-        return self.distribution.sample_and_log_prob(
-            self.actor(obs, training=True), self.seed_generator
-        )
-
-    def _target(self, batch, temperature):
-        """What the critics regress on, the paper's eq. 2 and 3."""
-        action, log_prob = self._act(batch["next_obs"])
-        estimates = continuous.values(
-            self.target_critics, batch["next_obs"], action
-        )
-        soft_value = continuous.least(estimates) - temperature * log_prob
-        return ops.td_target(batch["reward"], batch["discount"], soft_value)
-
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "network": serialize(self.network),
-            "critics": [serialize(critic) for critic in self.critics],
-            "actor_optimizer": serialize(self.actor_optimizer),
-            "temperature_optimizer": serialize(self.temperature_optimizer),
-            "target_entropy": self.target_entropy,
-            "temperature": self.initial_temperature,
+            **soft.get_config(self),
+            "critics": continuous.serialize(self.critics),
         }

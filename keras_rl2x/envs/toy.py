@@ -73,6 +73,34 @@ class Identity(gymnasium.Env):
         return self.state
 
 
+class Reach(gymnasium.Env):
+    """The numbers to give are shown, `size` of them, from -1 to 1.
+
+    Actions go from -2 to 2. Each of `limit` steps costs the mean squared
+    distance, so that the best return is 0.
+    """
+
+    def __init__(self, size=2, limit=10):
+        self.limit = limit
+        self.observation_space = spaces.Box(-1, 1, (size,))
+        self.action_space = spaces.Box(-2, 2, (size,))
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        self.steps += 1
+        reward = -float(np.mean(np.square(action - self.state)))
+        return self._draw(), reward, False, self.steps >= self.limit, {}
+
+    def _draw(self):
+        shape = self.observation_space.shape
+        self.state = self.np_random.uniform(-1, 1, shape).astype("float32")
+        return self.state
+
+
 class Memory(gymnasium.Env):
     """A cue is shown once, in the first step; the last action must repeat it.
 

@@ -13,11 +13,22 @@ import copy
 import difflib
 
 from keras_rl2x.presets import a2c
+from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import dqn
 from keras_rl2x.presets import ppo
+from keras_rl2x.presets import sac
+from keras_rl2x.presets import td3
 from keras_rl2x.presets import trpo
 
-_ALGORITHMS = {"a2c": a2c, "dqn": dqn, "ppo": ppo, "trpo": trpo}
+_ALGORITHMS = {
+    "a2c": a2c,
+    "ddpg": ddpg,
+    "dqn": dqn,
+    "ppo": ppo,
+    "sac": sac,
+    "td3": td3,
+    "trpo": trpo,
+}
 
 
 def names():

@@ -1,0 +1,133 @@
+"""What agents that learn entropy share: a stochastic actor, a temperature."""
+
+import functools
+import math
+
+import keras
+
+from keras_rl2x import networks
+from keras_rl2x import ops
+from keras_rl2x import spaces
+from keras_rl2x.acting import samplers
+from keras_rl2x.agents import continuous
+
+
+def build_actor(agent, network, actor_optimizer):
+    """Gives an agent its Gaussian actor, squashed by tanh.
+
+    Args:
+        agent: An `Agent`; sets its `network`, `actor`, `distribution`,
+            `sampler` and `actor_optimizer`.
+        network: A `keras.Model` from observations to features `[B, F]`.
+        actor_optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
+    """
+    leaf = continuous.action_leaf(agent)
+    agent.network = network
+    agent.distribution = ops.SquashedGaussian(leaf.shape)
+    agent.sampler = functools.partial(
+        samplers.squashed_gaussian, shape=leaf.shape
+    )
+    agent.actor = networks.real_actions(
+        network, agent.distribution.size, 2, seed=agent.seed
+    )
+    agent.actor_optimizer = actor_optimizer or keras.optimizers.Adam(3e-4)
+    agent.actor_optimizer.build(agent.actor.trainable_variables)
+
+
+def build_temperature(agent, initial, optimizer, target_entropy):
+    """Gives an agent the weight of its entropy, and what it is steered to.
+
+    Args:
+        agent: An `Agent`; sets its `log_temperature`, `target_entropy`,
+            `initial_temperature` and `temperature_optimizer`.
+        initial: Float, the temperature to begin with.
+        optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
+        target_entropy: Float, in nats.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    if initial <= 0:
+        raise ValueError(
+            f"`temperature` must be positive. Received: temperature={initial}"
+        )
+    agent.initial_temperature = initial
+    agent.target_entropy = float(target_entropy)
+    agent.log_temperature = agent.add_weight(
+        name="log_temperature",
+        initializer=keras.initializers.Constant(math.log(initial)),
+    )
+    agent.temperature_optimizer = optimizer or keras.optimizers.Adam(3e-4)
+    agent.temperature_optimizer.build([agent.log_temperature])
+
+
+def mode(agent, obs):
+    """The environment actions of the policy's mean."""
+    action = agent.distribution.mode(agent.actor(obs))
+    return spaces.to_env(agent.action_spec, action, keras.ops)
+
+
+def act(agent, obs):
+    """Draws actions in the graph: tuple of them and their log-probabilities."""
+    return agent.distribution.sample_and_log_prob(
+        agent.actor(obs, training=True), agent.seed_generator
+    )
+
+
+def temperature(agent):
+    """Scalar tensor, the weight of the entropy as it is now."""
+    return keras.ops.exp(agent.log_temperature)
+
+
+def improve_actor(agent, obs, value):
+    """Moves the actor towards `value + temperature * entropy`.
+
+    Args:
+        agent: An `Agent` that was built by the functions above.
+        obs: Tensor `[B, ...]` (or a structure of such).
+        value: Function from actions to their values `[B]`.
+
+    Returns:
+        Tuple of scalar tensors: the loss, and the policy's entropy.
+
+    Reference:
+     - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), eq. 9
+    """
+
+    def loss_fn():
+        action, log_prob = act(agent, obs)
+        soft_value = value(action) - temperature(agent) * log_prob
+        return -keras.ops.mean(soft_value), log_prob
+
+    loss, log_prob = agent.minimize(
+        loss_fn, agent.actor.trainable_variables, agent.actor_optimizer
+    )
+    return loss, -keras.ops.mean(log_prob)
+
+
+def adapt_temperature(agent, entropy):
+    """Raises the temperature where the entropy is less than its target.
+
+    Reference:
+     - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), eq. 18
+    """
+
+    def loss_fn():
+        excess = keras.ops.stop_gradient(entropy - agent.target_entropy)
+        return agent.log_temperature * excess, ()
+
+    agent.minimize(
+        loss_fn, [agent.log_temperature], agent.temperature_optimizer
+    )
+
+
+def get_config(agent):
+    """The entries of `Agent.get_config` for the arguments of the above."""
+    serialize = keras.saving.serialize_keras_object
+    return {
+        "network": serialize(agent.network),
+        "actor_optimizer": serialize(agent.actor_optimizer),
+        "temperature_optimizer": serialize(agent.temperature_optimizer),
+        "target_entropy": agent.target_entropy,
+        "temperature": agent.initial_temperature,
+    }

@@ -1,0 +1,68 @@
+"""SAC. Data only; see `keras_rl2x.presets`.
+
+They begin from the field's presets. Only Pendulum-v1 was tried here.
+"""
+
+AGENT = "SAC"
+
+_ADAM = {
+    "kind": "adam",
+    "learning_rate": 3e-4,
+    "epsilon": 1e-7,
+    "global_clipnorm": None,
+}
+
+DEFAULT = {
+    "env_steps": 1_000_000,
+    "epochs": 20,
+    "score": None,
+    "threads": 0,
+    "env": {"num_envs": 1, "vectorization": "sync"},
+    "network": {
+        "kind": "auto",
+        "units": (256, 256),
+        "activation": "relu",
+        "kernel_initializer": "glorot_uniform",
+        "critics": 2,
+    },
+    "agent": {"target_entropy": None, "temperature": 1.0},
+    "optimizer": _ADAM,
+    "actor_optimizer": _ADAM,
+    "temperature_optimizer": _ADAM,
+    "replay": {
+        "prioritized": False,
+        "capacity": 1_000_000,
+        "gamma": 0.99,
+        "n_step": 1,
+        "batch_size": 256,
+        "alpha": 0.6,
+        "beta": {"from": 0.4, "to": 1.0, "over": 1.0},
+    },
+    "collect": {
+        "env_steps_per_update": 1.0,
+        "warmup": 10_000,
+        "chunk": 8,
+        "overlap": False,
+        "where": "auto",
+    },
+    "target": {"every": 1, "tau": 0.005},
+    "evaluate": {"episodes": 10},
+}
+
+_FAST = {"learning_rate": 1e-3}
+
+ENVS = {
+    "Pendulum-v1": {
+        "env_steps": 20_000,
+        "score": -155.0,
+        "optimizer": _FAST,
+        "actor_optimizer": _FAST,
+        "temperature_optimizer": _FAST,
+        "replay": {"capacity": 20_000},
+        "collect": {"warmup": 100},
+    },
+    "HalfCheetah-v5": {"score": 9_500.0},
+    "Hopper-v5": {"score": 2_300.0},
+    "Walker2d-v5": {"score": 3_600.0},
+    "Ant-v5": {"score": 3_500.0},
+}

@@ -1,0 +1,39 @@
+"""TD3. Data only; see `keras_rl2x.presets`.
+
+They begin from the field's presets. Only Pendulum-v1 was tried here.
+"""
+
+from keras_rl2x.presets import sac
+
+AGENT = "TD3"
+
+_ADAM = {
+    "kind": "adam",
+    "learning_rate": 1e-3,
+    "epsilon": 1e-7,
+    "global_clipnorm": None,
+}
+
+DEFAULT = {
+    **{key: sac.DEFAULT[key] for key in sac.DEFAULT if "optimizer" not in key},
+    "agent": {
+        "noise": 0.1,
+        "target_noise": 0.2,
+        "target_noise_clip": 0.5,
+        "actor_every": 2,
+    },
+    "optimizer": _ADAM,
+    "actor_optimizer": _ADAM,
+    "target": {"every": 2, "tau": 0.005},
+}
+
+ENVS = {
+    "Pendulum-v1": {
+        "env_steps": 20_000,
+        "score": -155.0,
+        "replay": {"capacity": 20_000, "gamma": 0.98},
+        "collect": {"warmup": 1_000},
+    },
+    "HalfCheetah-v5": {"score": 9_500.0},
+    "Hopper-v5": {"score": 3_000.0},
+}
