@@ -117,8 +117,8 @@ def _rollout_budget(settings, size):
             "raise `env_steps`, or lower `epochs` (at least 1), "
             "`rollout.steps` or `env.num_envs`."
         )
-    # Of about as many epochs, those that leave the fewest rollouts out.
-    candidates = range(-(-epochs * 2 // 3), epochs + 1)
+    # Of half as many epochs and more, those that leave the fewest out.
+    candidates = range(-(-epochs // 2), epochs + 1)
     epochs = min(candidates, key=lambda n: (rollouts % n, -n))
     return rollouts // epochs, epochs
 

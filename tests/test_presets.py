@@ -2,8 +2,8 @@ import gymnasium
 import pytest
 
 import keras_rl2x as rl
+from keras_rl2x import compose
 from keras_rl2x import presets
-from keras_rl2x import training
 
 ALL = [(name, env) for name, envs in presets.names().items() for env in envs]
 
@@ -20,14 +20,19 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
     settings = presets.get(algorithm, env)
     if env.startswith("LunarLander"):
         pytest.importorskip("Box2D")
+    if env.endswith("-v5"):
+        pytest.importorskip("mujoco")
     # All of its numbers but those that make it long.
     short = {"epochs": 1, "evaluate.episodes": 1}
     if "replay" in settings:
         env_steps = 64 * settings["env"]["num_envs"] + 20
         short |= {"collect.warmup": 20, "collect.env_steps_per_update": 1.0}
     else:
-        env_steps = 16 * settings["env"]["num_envs"]
-        short |= {"rollout.steps": 8, "rollout.minibatch_size": None}
+        size = 8 * settings["env"]["num_envs"]
+        env_steps = 2 * size
+        short |= {"rollout.steps": 8}
+        if settings["rollout"]["minibatch_size"] is not None:
+            short["rollout.minibatch_size"] = size
     run = rl.train(
         algorithm,
         env,
@@ -45,8 +50,14 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
 def test_preset_is_complete(algorithm, env):
     settings = presets.get(algorithm, env)
     assert isinstance(settings["score"], float)
-    updates, warmup = training._budget(settings)
     collect = settings["collect"]
+    if "rollout" in settings:
+        size = settings["rollout"]["steps"] * settings["env"]["num_envs"]
+        rollouts, epochs = compose._rollout_budget(settings, size)
+        taken = rollouts * epochs * size
+        assert 0.95 * settings["env_steps"] <= taken <= settings["env_steps"]
+        return
+    updates, warmup = compose._replay_budget(settings)
     assert updates % collect["chunk"] == 0
     # Updates and warm-up together make up the steps that are announced.
     learning = updates * settings["epochs"] * collect["env_steps_per_update"]

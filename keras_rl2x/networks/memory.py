@@ -31,6 +31,8 @@ def with_memory(network, obs):
     size = memory_size(network)
     if not size:
         return obs
+    # Keras takes no arrays beside tensors.
+    obs = keras.tree.map_structure(keras.ops.convert_to_tensor, obs)
     batch = keras.ops.shape(keras.tree.flatten(obs)[0])[0]
     return {"observation": obs, "memory": keras.ops.zeros((batch, size))}
 
@@ -90,13 +92,16 @@ def lstm(
      - [Hochreiter & Schmidhuber, 1997](https://doi.org/10.1162/neco.1997.9.8.1735)
     """
     entries, x = flat_observation(observation_space)
-    x, seeds = hidden_layers(
+    x, initializers = hidden_layers(
         x, units, activation, kernel_initializer, normalize, seed
     )
     before = keras.Input((2 * memory,), name="memory")
     output, cell = before[:, :memory], before[:, memory:]
     features, (output, cell) = keras.layers.LSTMCell(
-        memory, kernel_initializer=next(seeds), name="lstm"
+        memory,
+        kernel_initializer=next(initializers),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seed),
+        name="lstm",
     )(x, [output, cell])
     after = keras.layers.Concatenate(name="remembered")([output, cell])
     return keras.Model(
