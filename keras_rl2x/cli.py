@@ -174,8 +174,8 @@ def _list(arguments):
         for env in environments:
             settings = rl.presets.get(algorithm, env)
             print(
-                f"  {env:<20} {settings['env_steps']:>9,} steps, "
-                f"return >= {settings['score']}"
+                f"  {env:<32} {settings['env_steps']:>9,} steps, "
+                f"aims at {settings['score']}"
             )
     return 0
 

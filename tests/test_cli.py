@@ -136,7 +136,7 @@ def test_list(capsys):
     assert cli.main(["list"]) == 0
     output = capsys.readouterr().out
     assert re.search(r"(?m)^dqn: any environment; presets for", output)
-    assert re.search(r"CartPole-v1 +50,000 steps, return >= 475", output)
+    assert re.search(r"CartPole-v1 +50,000 steps, aims at 475", output)
 
 
 def refused(arguments, capsys):

@@ -1,4 +1,8 @@
-"""TRPO. Data only; see `keras_rl2x.presets`."""
+"""TRPO. Data only; see `keras_rl2x.presets`.
+
+They begin from the field's presets. CartPole-v1 and Pendulum-v1 were measured
+here, the others not yet.
+"""
 
 from keras_rl2x.presets.ppo import ORTHOGONAL
 
@@ -62,6 +66,33 @@ ENVS = {
         "score": -200.0,
         "agent": {"critic_passes": 15},
         "rollout": {"gamma": 0.9},
+    },
+    "Acrobot-v1": {
+        "score": -85.0,
+        "network": {"normalize": True},
+        "agent": {"normalize_rewards": True},
+    },
+    "MountainCar-v0": {
+        "score": -115.0,
+        "network": {"normalize": True},
+        "agent": {"critic_passes": 20, "normalize_rewards": True},
+    },
+    "LunarLander-v3": {
+        "env_steps": 200_000,
+        "score": 130.0,
+        "agent": {"lambda_": 0.98, "cg_damping": 0.01, "critic_passes": 15},
+        "rollout": {"steps": 512},
+    },
+    "HalfCheetah-v5": {
+        "env_steps": 1_000_000,
+        "score": 1_800.0,
+        "network": {"normalize": True},
+        "agent": {
+            "max_kl": 0.04,
+            "cg_iterations": 25,
+            "critic_passes": 20,
+            "normalize_rewards": True,
+        },
     },
     "Hopper-v5": {
         "env_steps": 1_000_000,
