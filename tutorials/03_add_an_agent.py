@@ -200,7 +200,8 @@ assert np.allclose(loaded.q_network(only_state), [[stay, end]])
 # 2. The class goes to a file of its own in `agents/`, with one line in
 #    `agents/__init__.py`.
 # 3. `tests/agents/` gets its test: it solves a toy, and survives saving.
-# 4. `presets/` gets its settings, and the score that they must reach.
+# 4. `presets/` gets a module with its settings, and the score that they must
+#    reach, with one line in `presets/__init__.py`: the command line knows it.
 #
 # What you need not write: n-step returns, prioritised replay, dictionaries of
 # observations, checkpoints, videos. They come with the batch and with `fit`.

@@ -17,7 +17,8 @@ class StopPasses(GraphCallback):
             0.01 to 0.03.
 
     Raises:
-        ValueError: If `kl` is not positive, or the agent gives none.
+        ValueError: If `kl` is not positive; from `fit`, if the agent gives
+            none, or runs eagerly.
 
     Reference:
      - [Dhariwal et al., 2017](https://github.com/openai/spinningup), PPO's
@@ -34,6 +35,11 @@ class StopPasses(GraphCallback):
         self._stopped = tf.Variable(False, trainable=False)
 
     def on_train_begin(self, logs=None):
+        if self.model.run_eagerly:
+            raise ValueError(
+                "`StopPasses` is compiled into the updates: compile the agent "
+                "without `run_eagerly`."
+            )
         self._done.assign(0)
 
     def may_update(self, agent):

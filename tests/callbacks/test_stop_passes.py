@@ -54,6 +54,11 @@ def test_agents_without_kl_are_refused():
         fit(0.1, rl.agents.A2C)
 
 
+def test_eager_updates_are_refused():
+    with pytest.raises(ValueError, match="without `run_eagerly`"):
+        fit(0.1, run_eagerly=True)
+
+
 def test_limit_must_be_positive():
     with pytest.raises(ValueError, match="`kl` must be positive.*kl=0"):
         rl.callbacks.StopPasses(None, 0)
