@@ -393,20 +393,3 @@ def test_rollouts_are_resumed_exactly(tmp_path):
     assert len(counts) >= 3
     np.testing.assert_equal(agent.get_state(), state)
     np.testing.assert_equal(collect.get_state(), collect_whole.get_state())
-
-
-def test_a_rollout_is_not_restored_as_a_replay(checkpoints):
-    living = Living()
-    rollout = rl.data.Rollout(living.envs, 4, gamma=0.9)
-    with pytest.raises(ValueError, match="another kind.*Replay.*Rollout"):
-        living.agent.fit(
-            rollout.dataset(2),
-            steps_per_epoch=4,
-            epochs=4,
-            callbacks=[
-                rl.callbacks.Collect(living.envs, rollout),
-                living.targets,
-                rl.callbacks.Checkpoint(checkpoints),
-            ],
-            verbose=0,
-        )
