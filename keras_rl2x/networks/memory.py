@@ -101,6 +101,7 @@ def lstm(
         memory,
         kernel_initializer=next(initializers),
         recurrent_initializer=keras.initializers.Orthogonal(seed=seed),
+        seed=seed,  # Of a dropout that it does not have, but saved.
         name="lstm",
     )(x, [output, cell])
     after = keras.layers.Concatenate(name="remembered")([output, cell])
