@@ -34,8 +34,11 @@ def epsilon_greedy(q, rng, epsilon):
         explore = rng.random(len(q)) < epsilon
         if explore.any():
             allowed = q[explore] > spaces.MASKED / 2
-            order = rng.random(allowed.shape)
-            action[explore] = np.where(allowed, order, -1).argmax(axis=-1)
+            if allowed.all():
+                action[explore] = rng.integers(q.shape[-1], size=len(allowed))
+            else:
+                order = rng.random(allowed.shape)
+                action[explore] = np.where(allowed, order, -1).argmax(axis=-1)
     return action
 
 
