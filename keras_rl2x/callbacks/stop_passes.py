@@ -21,7 +21,7 @@ class StopPasses(GraphCallback):
             none, or runs eagerly.
 
     Reference:
-     - [Dhariwal et al., 2017](https://github.com/openai/spinningup), PPO's
+     - [Achiam, 2018](https://github.com/openai/spinningup), PPO's
        `target_kl`
     """
 
