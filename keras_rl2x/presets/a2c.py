@@ -3,25 +3,13 @@
 They begin from the field's presets. Only CartPole-v1 was measured here yet.
 """
 
-from keras_rl2x.presets.ppo import ORTHOGONAL
+from keras_rl2x.presets import ppo
 
 AGENT = "A2C"
 
 DEFAULT = {
+    **ppo.DEFAULT,
     "env_steps": 500_000,
-    "epochs": 20,
-    "score": None,
-    "threads": 1,
-    "env": {"num_envs": 8, "vectorization": "sync"},
-    "network": {
-        "kind": "auto",
-        "units": (64, 64),
-        "activation": "tanh",
-        "kernel_initializer": ORTHOGONAL,
-        "normalize": False,
-        "own_critic": True,
-        "memory": 0,
-    },
     "agent": {
         "lambda_": 1.0,
         "value_weight": 0.5,
@@ -43,8 +31,6 @@ DEFAULT = {
         "minibatch_size": None,
         "passes": 1,
     },
-    "collect": {"where": "auto"},
-    "evaluate": {"episodes": 20},
 }
 
 ENVS = {

@@ -4,25 +4,14 @@ They begin from the field's presets. CartPole-v1 and Pendulum-v1 were measured
 here, the others not yet.
 """
 
-from keras_rl2x.presets.ppo import ORTHOGONAL
+from keras_rl2x.presets import ppo
 
 AGENT = "TRPO"
 
 DEFAULT = {
+    **ppo.DEFAULT,
     "env_steps": 100_000,
-    "epochs": 20,
-    "score": None,
-    "threads": 1,
-    "env": {"num_envs": 2, "vectorization": "sync"},
-    "network": {
-        "kind": "auto",
-        "units": (64, 64),
-        "activation": "tanh",
-        "kernel_initializer": ORTHOGONAL,
-        "normalize": False,
-        "own_critic": True,
-        "memory": 0,
-    },
+    "env": {**ppo.DEFAULT["env"], "num_envs": 2},
     "agent": {
         "max_kl": 0.01,
         "lambda_": 0.95,
@@ -47,8 +36,6 @@ DEFAULT = {
         "minibatch_size": None,
         "passes": 1,
     },
-    "collect": {"where": "auto"},
-    "evaluate": {"episodes": 20},
 }
 
 ENVS = {
