@@ -17,7 +17,7 @@ LEVELS = [
     {"agents", "callbacks"},
     {"networks", "data", "acting"},
     {"ops", "envs"},
-    {"spaces", "extras"},
+    {"spaces", "extras", "compiled"},
 ]
 # What else a folder may not import.
 BANNED = {

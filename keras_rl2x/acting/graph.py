@@ -1,8 +1,9 @@
-"""A policy network in the graph: one concrete `tf.function`."""
+"""A policy network in the graph: one concrete function."""
 
 import tensorflow as tf
 
 from keras_rl2x.acting import export
+from keras_rl2x.compiled import Compiled
 
 
 class GraphNetwork:
@@ -25,13 +26,11 @@ class GraphNetwork:
             network.input,
         )
 
-        @tf.function(input_signature=[specs])
         def compute(obs):
             values = [tf.convert_to_tensor(copy) for copy in self._copies]
-            outputs = export.compute(network, values, obs)
-            return outputs[0] if len(outputs) == 1 else outputs
+            return export.compute(network, values, obs)
 
-        self._compute = compute
+        self._compute = Compiled(compute, (specs,))
 
     def set_weights(self, weights):
         """Takes a copy of the weights (a list of arrays)."""
@@ -40,4 +39,5 @@ class GraphNetwork:
 
     def __call__(self, obs):
         """The network's outputs, as arrays; see `HostNetwork`."""
-        return tf.nest.map_structure(lambda x: x.numpy(), self._compute(obs))
+        outputs = [output.numpy() for output in self._compute(obs)]
+        return outputs[0] if len(outputs) == 1 else outputs

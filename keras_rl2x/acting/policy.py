@@ -43,7 +43,7 @@ class Policy:
         self.agent = agent
         self.rng = np.random.default_rng(seed)
         self._network = self._make_network(num_envs, where)
-        self._weights = export.weights(agent.policy)
+        self._read = export.reader(export.weights(agent.policy))
         self._exploration = {}
         self.memory = None
         if agent.memory_size:
@@ -74,7 +74,7 @@ class Policy:
 
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
-        self._network.set_weights(export.read(self._weights))
+        self._network.set_weights(self._read())
         self._exploration = self.agent.exploration()
 
     def explore(self, obs, begins=None):

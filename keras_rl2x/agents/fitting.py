@@ -1,12 +1,14 @@
 """What `Agent.fit` does that `keras.Model.fit` does not."""
 
 import itertools
+import weakref
 
 import keras
 import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import spaces
+from keras_rl2x.compiled import direct
 
 
 def check_callbacks(agent):
@@ -159,18 +161,41 @@ def make_loop(agent, endless):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def execute(iterator):
-        _, done = tf.while_loop(
-            lambda i, _: i < agent.steps_per_execution,
-            lambda i, done: (i + 1, done + learn(iterator)),
-            (0, 0),
-            parallel_iterations=1,
-        )
+        if agent.steps_per_execution == 1:
+            done = learn(iterator)
+        else:
+            _, done = tf.while_loop(
+                lambda i, _: i < agent.steps_per_execution,
+                lambda i, done: (i + 1, done + learn(iterator)),
+                (0, 0),
+                parallel_iterations=1,
+            )
         return done, agent.get_metrics_result()
 
+    calls = weakref.WeakKeyDictionary()
+
     def train(iterator):
-        done, logs = execute(iterator)
+        if iterator not in calls:
+            calls[iterator] = _bind(execute, iterator)
+        done, logs = calls[iterator]()
         if not endless and not done:
             raise StopIteration
         return logs
 
     return train
+
+
+def _bind(execute, iterator):
+    """Function without arguments that calls `execute` on this iterator."""
+    concrete = execute.get_concrete_function(iterator)
+    call = direct(concrete)
+    leaves = tf.nest.flatten(iterator, expand_composites=True)
+    # Once, as it takes longer than the call: where in the outputs they are.
+    places = list(range(len(concrete.outputs)))
+    done, logs = tf.nest.pack_sequence_as(concrete.structured_outputs, places)
+
+    def run():
+        outputs = call(*leaves)
+        return outputs[done], {name: outputs[i] for name, i in logs.items()}
+
+    return run

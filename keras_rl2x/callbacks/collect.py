@@ -4,6 +4,7 @@ import concurrent.futures
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_rl2x import envs as environments
 from keras_rl2x import spaces
@@ -233,8 +234,12 @@ class Collect(keras.callbacks.Callback):
         elif chunk.error is None:  # Half a rollout is of no use.
             self.data.write(chunk.rows, chunk.next_obs, memory)
         self._progress.episodes.extend(chunk.episodes)
-        # Keras's own `assign_add` takes four times as long.
-        self.model.env_steps.value.assign_add(chunk.env_steps)
+        counter = self.model.env_steps
+        # A quarter of the time of `counter.value.assign_add`.
+        tf.raw_ops.AssignAddVariableOp(
+            resource=counter.value.handle,
+            value=tf.constant(chunk.env_steps, counter.dtype),
+        )
 
     def _check_loss(self):
         # `TerminateOnNaN`, where there is one, has stopped the training.

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_rl2x import ops
-from keras_rl2x.data.stream import Compiled
+from keras_rl2x.compiled import Compiled
 from keras_rl2x.data.stream import Stream
 from keras_rl2x.data.stream import in_order
 from keras_rl2x.data.stream import signature

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_rl2x import ops
 from keras_rl2x import spaces
-from keras_rl2x.data.stream import Compiled
+from keras_rl2x.compiled import Compiled
 from keras_rl2x.data.stream import cell_bytes
 from keras_rl2x.data.stream import cell_spec
 from keras_rl2x.data.stream import check_memory

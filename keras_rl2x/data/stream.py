@@ -256,38 +256,6 @@ class Stream:
         self.cursor.assign(state["cursor"])
 
 
-class Compiled:
-    """A function in the graph, called on arrays at the least cost.
-
-    `tf.function` looks at every argument at every call, which takes longer
-    than writing a chunk does.
-
-    Args:
-        function: Function of tensors, or of structures of such.
-        signature: Tuple of `tf.TensorSpec`s (or structures), its arguments.
-    """
-
-    def __init__(self, function, signature):
-        self._specs, self._tree = optree.tree_flatten(signature)
-        self._function = tf.function(
-            lambda *flat: function(*optree.tree_unflatten(self._tree, flat)),
-            input_signature=self._specs,
-            autograph=False,
-        )
-        self._concrete = None
-
-    def __call__(self, *arguments):
-        if self._concrete is None:
-            self._concrete = self._function.get_concrete_function()
-        leaves = self._tree.flatten_up_to(arguments)
-        return self._concrete(
-            *(
-                tf.constant(leaf, spec.dtype)
-                for leaf, spec in zip(leaves, self._specs)
-            )
-        )
-
-
 def in_order(dataset):
     """An endless dataset, whose draws do not run ahead of the writes."""
     dataset = dataset.apply(

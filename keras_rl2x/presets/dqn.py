@@ -58,11 +58,18 @@ ENVS = {
     # Ends are rare here, and their errors few and large: the Huber loss would
     # clip their gradients, the many small errors of bootstrapping outvote them,
     # and Q grow without bound (to 1,600 on one seed, where no return is worth
-    # more than 100).
+    # more than 100). What differs between actions is small beside what they are
+    # all worth, so the head learns the two apart: without that, two of eight
+    # fresh seeds drifted off the track (279 and 422), with it none (464 and
+    # more).
     "CartPole-v1": {
         "env_steps": 50_000,
         "score": 475.0,
-        "agent": {"loss": "squared", "epsilon": {"over": 0.15}},
+        "agent": {
+            "head": "dueling",
+            "loss": "squared",
+            "epsilon": {"over": 0.15},
+        },
         "optimizer": {"global_clipnorm": 100.0},
         "replay": {"batch_size": 64},
         "target": {"every": 1, "tau": 0.01},
