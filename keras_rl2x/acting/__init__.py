@@ -1,7 +1,7 @@
 """Turning observations into actions while collecting.
 
-Modules load when first used: `keras_rl2x.acting.host`, `.samplers` and
-`.driver` import neither TensorFlow nor Keras.
+Modules load when first used: `keras_rl2x.acting.host`, `.samplers`, `.noise`
+and `.driver` import neither TensorFlow nor Keras.
 """
 
 import importlib
@@ -10,6 +10,7 @@ _WHERE = {
     "Driver": "keras_rl2x.acting.driver",
     "GraphNetwork": "keras_rl2x.acting.graph",
     "HostNetwork": "keras_rl2x.acting.host",
+    "OrnsteinUhlenbeck": "keras_rl2x.acting.noise",
     "Policy": "keras_rl2x.acting.policy",
     "play_episodes": "keras_rl2x.acting.driver",
     "samplers": "keras_rl2x.acting.samplers",

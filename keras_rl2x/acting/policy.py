@@ -11,6 +11,7 @@ from keras_rl2x.acting.driver import play_episodes
 from keras_rl2x.acting.graph import GraphNetwork
 from keras_rl2x.acting.host import HostNetwork
 from keras_rl2x.acting.host import available
+from keras_rl2x.acting.noise import OrnsteinUhlenbeck
 
 WHERE = ("auto", "host", "graph")
 
@@ -41,7 +42,7 @@ class Policy:
                 f"The policy must run in one of {WHERE}. Received: {where!r}"
             )
         self.agent = agent
-        self.rng = np.random.default_rng(seed)
+        self._begin(seed)
         self._network = self._make_network(num_envs, where)
         self._read = export.reader(export.weights(agent.policy))
         self._exploration = {}
@@ -72,6 +73,15 @@ class Policy:
         self.where = "graph"
         return GraphNetwork(network, num_envs)
 
+    def _begin(self, seed):
+        """Explores anew, from a seed."""
+        self.rng = np.random.default_rng(seed)
+        self._noise = None
+        if self.agent.noise_correlation:
+            self._noise = OrnsteinUhlenbeck(
+                self.rng, self.agent.noise_correlation
+            )
+
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
         self._network.set_weights(self._read())
@@ -82,14 +92,18 @@ class Policy:
 
         Args:
             obs: Array `[N, ...]` (or a structure of such).
-            begins: Boolean array `[N]`, whose episodes begin here; where there
-                are none, a memory goes on. Defaults to `None`: nowhere.
+            begins: Boolean array `[N]`, whose episodes begin here; elsewhere a
+                memory goes on, and noise. Defaults to `None`: nowhere.
 
         Returns:
             Array `[N, ...]`, in the agent's units.
         """
         outputs = self._compute(obs, begins)
-        return self.agent.sampler(outputs, self.rng, **self._exploration)
+        rng = self.rng
+        if self._noise is not None:
+            self._noise.begin(begins)
+            rng = self._noise
+        return self.agent.sampler(outputs, rng, **self._exploration)
 
     def greedy(self, obs, begins=None):
         """The same, the best actions that the agent knows."""
@@ -122,7 +136,7 @@ class Policy:
             `Episodes`; see `acting.play_episodes`.
         """
         self.snapshot()
-        self.rng = np.random.default_rng(seed)
+        self._begin(seed)
         act = self.greedy if greedy else self.explore
         spec = self.agent.action_spec
         return play_episodes(

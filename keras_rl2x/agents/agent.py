@@ -45,10 +45,11 @@ class Agent(keras.Model):
 
     metric_names = ("loss",)
 
-    # How `acting` turns the outputs of `policy` into actions, and the
-    # arguments with which it does so greedily.
+    # How `acting` turns the outputs of `policy` into actions, the arguments
+    # with which it does so greedily, and how alike its noise is in two steps.
     sampler = None
     no_exploration = {}
+    noise_correlation = 0.0
 
     # Whether it learns from a `data.Rollout`, not from a `data.Replay`.
     on_policy = False
@@ -64,7 +65,6 @@ class Agent(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.env_steps = self.add_weight(
             name="env_steps",
-            shape=(),
             dtype="int64",
             initializer="zeros",
             trainable=False,

@@ -93,6 +93,26 @@ def greedy(agent, obs):
     return spaces.to_env(agent.action_spec, action, keras.ops)
 
 
+def build_noise(agent, noise, correlation):
+    """Gives a deterministic actor the noise that it explores with.
+
+    Args:
+        agent: An `Agent`; sets its `noise` and `noise_correlation`.
+        noise: Float, or a schedule over environment steps.
+        correlation: Float in [0, 1).
+
+    Raises:
+        ValueError: If the correlation is not in [0, 1).
+    """
+    if not 0 <= correlation < 1:
+        raise ValueError(
+            "`noise_correlation` must be at least 0 and less than 1. "
+            f"Received: noise_correlation={correlation}"
+        )
+    agent.noise = noise
+    agent.noise_correlation = float(correlation)
+
+
 def exploration(agent):
     """The noise on the actions, at the agent's present `env_steps`."""
     noise = agent.noise

@@ -12,7 +12,9 @@ from keras_rl2x.agents.agent import Agent
 class DDPG(Agent):
     """A deterministic actor that climbs a critic, for real actions.
 
-    Explores with normal noise. The compiled optimizer moves the critic.
+    Explores with normal noise: fresh in each step, or correlated, which is an
+    Ornstein-Uhlenbeck process (see `acting.OrnsteinUhlenbeck`). The compiled
+    optimizer moves the critic.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -23,12 +25,16 @@ class DDPG(Agent):
         noise: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
             over environment steps: the deviation of the noise on actions from
             -1 to 1. Defaults to 0.1.
+        noise_correlation: Float in [0, 1), of the noise in two steps. The
+            paper's process is that of `noise=0.38, noise_correlation=0.85`.
+            Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network does not fit.
+        ValueError: If it has no bounds, or a network or the correlation does
+            not fit.
 
     Reference:
      - [Lillicrap et al., 2016](https://arxiv.org/abs/1509.02971), algorithm 1
@@ -57,13 +63,14 @@ class DDPG(Agent):
         critic,
         actor_optimizer=None,
         noise=0.1,
+        noise_correlation=0.0,
         seed=None,
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, [critic], 1)
-        self.noise = noise
+        continuous.build_noise(self, noise, noise_correlation)
         self.target_actor = networks.Target(self.actor)
         self.built = True
 
@@ -108,4 +115,5 @@ class DDPG(Agent):
             "critic": serialize(self.critics[0]),
             "actor_optimizer": serialize(self.actor_optimizer),
             "noise": serialize(self.noise),
+            "noise_correlation": self.noise_correlation,
         }

@@ -22,6 +22,7 @@ class TD3(Agent):
             to features, such as `networks.mlp(space, action_space=...)`.
         actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`.
         noise: As in `DDPG`. Defaults to 0.1.
+        noise_correlation: As in `DDPG`. Defaults to 0.
         target_noise: Float, the deviation of the noise on the target's
             actions. Defaults to 0.2.
         target_noise_clip: Float, the most of that noise. Defaults to 0.5.
@@ -33,7 +34,8 @@ class TD3(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network does not fit.
+        ValueError: If it has no bounds, or a network or the correlation does
+            not fit.
 
     Reference:
      - [Fujimoto et al., 2018](https://arxiv.org/abs/1802.09477), algorithm 1
@@ -62,6 +64,7 @@ class TD3(Agent):
         critics,
         actor_optimizer=None,
         noise=0.1,
+        noise_correlation=0.0,
         target_noise=0.2,
         target_noise_clip=0.5,
         actor_every=2,
@@ -71,7 +74,7 @@ class TD3(Agent):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, critics, 2)
-        self.noise = noise
+        continuous.build_noise(self, noise, noise_correlation)
         self.target_noise = target_noise
         self.target_noise_clip = target_noise_clip
         self.actor_every = actor_every
@@ -129,6 +132,7 @@ class TD3(Agent):
             "critics": continuous.serialize(self.critics),
             "actor_optimizer": serialize(self.actor_optimizer),
             "noise": serialize(self.noise),
+            "noise_correlation": self.noise_correlation,
             "target_noise": self.target_noise,
             "target_noise_clip": self.target_noise_clip,
             "actor_every": self.actor_every,

@@ -10,7 +10,7 @@ AGENT = "DDPG"
 DEFAULT = {
     **td3.DEFAULT,
     "network": {**td3.DEFAULT["network"], "critics": 1},
-    "agent": {"noise": 0.1},
+    "agent": {"noise": 0.1, "noise_correlation": 0.0},
     "target": {"every": 1, "tau": 0.005},
 }
 

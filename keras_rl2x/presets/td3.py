@@ -18,6 +18,7 @@ DEFAULT = {
     **{key: sac.DEFAULT[key] for key in sac.DEFAULT if "optimizer" not in key},
     "agent": {
         "noise": 0.1,
+        "noise_correlation": 0.0,
         "target_noise": 0.2,
         "target_noise_clip": 0.5,
         "actor_every": 2,

@@ -27,6 +27,7 @@ def agent_of(network, action_space=None, epsilon=0.0):
         sampler=samplers.epsilon_greedy,
         no_exploration={"epsilon": 0.0},
         memory_size=0,
+        noise_correlation=0.0,
         epsilon=epsilon,
         action_spec=spaces.action_spec(action_space or gym.Discrete(3)),
     )

@@ -105,6 +105,55 @@ def test_critic_without_an_action(kind):
         kind(action_space=envs.single_action_space, **found)
 
 
+NOISY = pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3])
+
+
+@NOISY
+@pytest.mark.parametrize("correlation", [-0.1, 1, float("nan")])
+def test_wrong_correlation(kind, correlation):
+    with pytest.raises(ValueError, match="at least 0 and less than 1. Rec"):
+        make(kind, noise_correlation=correlation)(rl.envs.make(toy.Reach))
+
+
+def fit_with_correlated_noise(kind, directory, epochs, correlation, overlap):
+    """The states of the agent, and of what it lived through, in the end."""
+    with rl.envs.make(toy.Reach, num_envs=3, seed=0) as envs:
+        agent = make(kind, noise=0.5, noise_correlation=correlation)(envs)
+        agent.compile(keras.optimizers.Adam(1e-2), steps_per_execution=4)
+        replay = rl.data.Replay(envs, 200, gamma=0.9)
+        collect = rl.callbacks.Collect(
+            envs, replay, 1.6, warmup=20, overlap=overlap
+        )
+        agent.fit(
+            replay.dataset(16),
+            steps_per_epoch=16,
+            epochs=epochs,
+            callbacks=[
+                collect,
+                rl.callbacks.TargetUpdate(2, 0.05),
+                rl.callbacks.Checkpoint(directory, every=2),
+            ],
+            verbose=0,
+        )
+    return agent.get_state(), collect.get_state()
+
+
+@NOISY
+@pytest.mark.parametrize("overlap", [False, True])
+def test_correlated_noise_is_resumed_exactly(kind, overlap, tmp_path):
+    def fit(name, epochs, correlation=0.9):
+        return fit_with_correlated_noise(
+            kind, tmp_path / name, epochs, correlation, overlap
+        )
+
+    fit("resumed", 2)
+    resumed, whole = fit("resumed", 4), fit("whole", 4)
+    np.testing.assert_equal(resumed, whole)
+    # It matters: else this would say nothing.
+    with pytest.raises(AssertionError):
+        np.testing.assert_equal(fit("white", 4, 0.0), whole)
+
+
 def batch_of(envs, size=4):
     rng = np.random.default_rng(0)
     shape = envs.single_action_space.shape
