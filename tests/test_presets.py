@@ -18,7 +18,7 @@ def test_names():
 @pytest.mark.parametrize(("algorithm", "env"), ALL)
 def test_preset_trains(algorithm, env, tmp_path, capsys):
     settings = presets.get(algorithm, env)
-    if env.startswith("LunarLander"):
+    if env.startswith(("LunarLander", "BipedalWalker")):
         pytest.importorskip("Box2D")
     if env.endswith("-v5"):
         pytest.importorskip("mujoco")
@@ -68,6 +68,18 @@ def test_preset_is_complete(algorithm, env):
 def test_get_gives_a_copy():
     presets.get("dqn", "CartPole-v1")["agent"]["double"] = None
     assert presets.get("dqn", "CartPole-v1")["agent"]["double"] is True
+
+
+def test_no_two_settings_are_one():
+    settings = presets.get("sac", None)
+    presets.override(settings, {"actor_optimizer.learning_rate": 0.5})
+    assert settings["optimizer"]["learning_rate"] == 3e-4
+    assert settings["temperature_optimizer"]["learning_rate"] == 3e-4
+    critics, actor = (
+        presets.get("sac", "LunarLanderContinuous-v3")[name]["learning_rate"]
+        for name in ("optimizer", "actor_optimizer")
+    )
+    assert critics == actor and critics is not actor
 
 
 def test_an_environment_without_a_preset_gets_the_defaults():

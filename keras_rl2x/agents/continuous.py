@@ -93,12 +93,11 @@ def greedy(agent, obs):
     return spaces.to_env(agent.action_spec, action, keras.ops)
 
 
-def build_noise(agent, noise, correlation):
-    """Gives a deterministic actor the noise that it explores with.
+def correlate_noise(agent, correlation):
+    """Makes an agent's noise like that of the step before.
 
     Args:
-        agent: An `Agent`; sets its `noise` and `noise_correlation`.
-        noise: Float, or a schedule over environment steps.
+        agent: An `Agent`; sets its `noise_correlation`.
         correlation: Float in [0, 1).
 
     Raises:
@@ -109,7 +108,6 @@ def build_noise(agent, noise, correlation):
             "`noise_correlation` must be at least 0 and less than 1. "
             f"Received: noise_correlation={correlation}"
         )
-    agent.noise = noise
     agent.noise_correlation = float(correlation)
 
 

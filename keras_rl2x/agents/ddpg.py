@@ -70,7 +70,8 @@ class DDPG(Agent):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, [critic], 1)
-        continuous.build_noise(self, noise, noise_correlation)
+        continuous.correlate_noise(self, noise_correlation)
+        self.noise = noise
         self.target_actor = networks.Target(self.actor)
         self.built = True
 

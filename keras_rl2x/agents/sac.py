@@ -27,16 +27,21 @@ class SAC(Agent):
             an action.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
+        noise_correlation: Float in [0, 1), how alike the policy's noise is in
+            two steps of collecting; as in `DDPG`. Defaults to 0.
         seed: Integer seed of the heads' initial weights, and of what is drawn
             while learning. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network does not fit.
+        ValueError: If it has no bounds, or a network or the correlation does
+            not fit.
 
-    Reference:
+    References:
      - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), algorithm 1
+     - [Eberhard et al., 2023](https://openreview.net/forum?id=hQ9V5QN27eS)
+       (SAC that explores with correlated noise)
 
     Example:
 
@@ -72,6 +77,7 @@ class SAC(Agent):
         temperature_optimizer=None,
         target_entropy=None,
         temperature=1.0,
+        noise_correlation=0.0,
         seed=None,
         **kwargs,
     ):
@@ -86,6 +92,7 @@ class SAC(Agent):
             else target_entropy,
         )
         continuous.build_critics(self, critics, 2)
+        continuous.correlate_noise(self, noise_correlation)
         self.built = True
 
     @property
@@ -134,4 +141,5 @@ class SAC(Agent):
             **super().get_config(),
             **soft.get_config(self),
             "critics": continuous.serialize(self.critics),
+            "noise_correlation": self.noise_correlation,
         }

@@ -74,7 +74,8 @@ class TD3(Agent):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, critics, 2)
-        continuous.build_noise(self, noise, noise_correlation)
+        continuous.correlate_noise(self, noise_correlation)
+        self.noise = noise
         self.target_noise = target_noise
         self.target_noise_clip = target_noise_clip
         self.actor_every = actor_every

@@ -9,7 +9,6 @@ threads TensorFlow computes one operation with (0: one for each core). Small
 networks learn a quarter faster with one.
 """
 
-import copy
 import difflib
 
 from keras_rl2x.presets import a2c
@@ -62,8 +61,9 @@ def get(algorithm, env_id):
             f"{_nearest(algorithm, names())}. Received: {algorithm!r}; there "
             f"are {sorted(_ALGORITHMS)}"
         )
-    settings = copy.deepcopy(module.DEFAULT)
-    _merge(settings, copy.deepcopy(module.ENVS.get(env_id, {})))
+    settings = {}
+    _merge(settings, module.DEFAULT)
+    _merge(settings, module.ENVS.get(env_id, {}))
     return settings
 
 
@@ -137,8 +137,11 @@ def _dotted(settings, prefix=""):
 
 
 def _merge(settings, values):
+    """Sets entries in place, to copies, also where two values are one dict."""
     for key, value in values.items():
-        if isinstance(value, dict) and isinstance(settings.get(key), dict):
-            _merge(settings[key], value)
-        else:
+        if not isinstance(value, dict):
             settings[key] = value
+            continue
+        if not isinstance(settings.get(key), dict):
+            settings[key] = {}
+        _merge(settings[key], value)

@@ -14,4 +14,11 @@ DEFAULT = {
     "target": {"every": 1, "tau": 0.005},
 }
 
-ENVS = {"Pendulum-v1": td3.ENVS["Pendulum-v1"]}
+# Where the field has presets of DDPG, they are those of TD3.
+ENVS = {
+    "Pendulum-v1": td3.ENVS["Pendulum-v1"],
+    "MountainCarContinuous-v0": td3.ENVS["MountainCarContinuous-v0"],
+    "LunarLanderContinuous-v3": td3.ENVS["LunarLanderContinuous-v3"]
+    | {"score": 230.0},
+    "BipedalWalker-v3": td3.ENVS["BipedalWalker-v3"] | {"score": 197.0},
+}

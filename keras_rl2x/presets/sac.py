@@ -1,6 +1,7 @@
 """SAC. Data only; see `keras_rl2x.presets`.
 
-They begin from the field's presets. Only Pendulum-v1 was tried here.
+They begin from the field's presets. Only those of Pendulum-v1 and
+MountainCarContinuous-v0 were tried here.
 """
 
 AGENT = "SAC"
@@ -25,7 +26,11 @@ DEFAULT = {
         "kernel_initializer": "glorot_uniform",
         "critics": 2,
     },
-    "agent": {"target_entropy": None, "temperature": 1.0},
+    "agent": {
+        "target_entropy": None,
+        "temperature": 1.0,
+        "noise_correlation": 0.0,
+    },
     "optimizer": _ADAM,
     "actor_optimizer": _ADAM,
     "temperature_optimizer": _ADAM,
@@ -51,6 +56,10 @@ DEFAULT = {
 
 _FAST = {"learning_rate": 1e-3}
 
+_BIPEDAL = {"learning_rate": 7.3e-4}
+
+_LANDING = {"learning_rate": {"from": 7.3e-4, "to": 0.0, "over": 1}}
+
 ENVS = {
     "Pendulum-v1": {
         "env_steps": 20_000,
@@ -61,8 +70,43 @@ ENVS = {
         "replay": {"capacity": 20_000},
         "collect": {"warmup": 100},
     },
+    # The field's has state-dependent exploration where this has noise that
+    # stays; a temperature that is not learnt has a rate of 0.
+    "MountainCarContinuous-v0": {
+        "env_steps": 50_000,
+        "score": 93.0,
+        "threads": 1,
+        "network": {"units": (64, 64)},
+        "agent": {"temperature": 0.1, "noise_correlation": 0.97},
+        "temperature_optimizer": {"learning_rate": 0.0},
+        "replay": {"capacity": 50_000, "gamma": 0.9999, "batch_size": 512},
+        "collect": {"warmup": 0, "chunk": 32},
+        "target": {"tau": 0.01},
+    },
+    "LunarLanderContinuous-v3": {
+        "env_steps": 300_000,
+        "score": 250.0,
+        "network": {"units": (400, 300)},
+        "optimizer": _LANDING,
+        "actor_optimizer": _LANDING,
+        "temperature_optimizer": _LANDING,
+        "replay": {"capacity": 300_000},
+        "target": {"tau": 0.01},
+    },
+    # The field's has state-dependent exploration too.
+    "BipedalWalker-v3": {
+        "env_steps": 500_000,
+        "score": 297.0,
+        "network": {"units": (400, 300)},
+        "optimizer": _BIPEDAL,
+        "actor_optimizer": _BIPEDAL,
+        "temperature_optimizer": _BIPEDAL,
+        "replay": {"capacity": 300_000, "gamma": 0.98},
+        "collect": {"chunk": 64},
+        "target": {"tau": 0.02},
+    },
     "HalfCheetah-v5": {"score": 9_500.0},
     "Hopper-v5": {"score": 2_300.0},
     "Walker2d-v5": {"score": 3_600.0},
-    "Ant-v5": {"score": 3_500.0},
+    "Ant-v5": {"score": 4_600.0},
 }

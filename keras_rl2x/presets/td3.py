@@ -28,6 +28,8 @@ DEFAULT = {
     "target": {"every": 2, "tau": 0.005},
 }
 
+_WIDE = {"units": (400, 300)}
+
 ENVS = {
     "Pendulum-v1": {
         "env_steps": 20_000,
@@ -35,6 +37,28 @@ ENVS = {
         "replay": {"capacity": 20_000, "gamma": 0.98},
         "collect": {"warmup": 1_000},
     },
-    "HalfCheetah-v5": {"score": 9_500.0},
-    "Hopper-v5": {"score": 3_000.0},
+    # The field's process steps by theta dt = 0.15 * 0.01 with sigma = 0.5.
+    "MountainCarContinuous-v0": {
+        "env_steps": 300_000,
+        "score": 93.0,
+        "network": _WIDE,
+        "agent": {"noise": 0.91, "noise_correlation": 0.9985},
+        "replay": {"capacity": 300_000},
+        "collect": {"warmup": 100},
+    },
+    "LunarLanderContinuous-v3": {
+        "env_steps": 300_000,
+        "score": 207.0,
+        "network": _WIDE,
+        "replay": {"capacity": 200_000, "gamma": 0.98},
+    },
+    "BipedalWalker-v3": {
+        "score": 300.0,
+        "network": _WIDE,
+        "replay": {"capacity": 200_000, "gamma": 0.98},
+    },
+    "HalfCheetah-v5": {"score": 9_500.0, "network": _WIDE},
+    "Hopper-v5": {"score": 3_300.0, "network": _WIDE},
+    "Walker2d-v5": {"score": 3_900.0, "network": _WIDE},
+    "Ant-v5": {"score": 5_100.0, "network": _WIDE},
 }

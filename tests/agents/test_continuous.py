@@ -8,7 +8,6 @@ import tensorflow as tf
 
 import keras_rl2x as rl
 from keras_rl2x import agents
-from keras_rl2x import ops
 from keras_rl2x.envs import toy
 from tests.agents import harness
 
@@ -105,10 +104,7 @@ def test_critic_without_an_action(kind):
         kind(action_space=envs.single_action_space, **found)
 
 
-NOISY = pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3])
-
-
-@NOISY
+@ALL
 @pytest.mark.parametrize("correlation", [-0.1, 1, float("nan")])
 def test_wrong_correlation(kind, correlation):
     with pytest.raises(ValueError, match="at least 0 and less than 1. Rec"):
@@ -118,7 +114,7 @@ def test_wrong_correlation(kind, correlation):
 def fit_with_correlated_noise(kind, directory, epochs, correlation, overlap):
     """The states of the agent, and of what it lived through, in the end."""
     with rl.envs.make(toy.Reach, num_envs=3, seed=0) as envs:
-        agent = make(kind, noise=0.5, noise_correlation=correlation)(envs)
+        agent = make(kind, noise_correlation=correlation)(envs)
         agent.compile(keras.optimizers.Adam(1e-2), steps_per_execution=4)
         replay = rl.data.Replay(envs, 200, gamma=0.9)
         collect = rl.callbacks.Collect(
@@ -138,8 +134,10 @@ def fit_with_correlated_noise(kind, directory, epochs, correlation, overlap):
     return agent.get_state(), collect.get_state()
 
 
-@NOISY
-@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "overlap"),
+    [(agents.DDPG, False), (agents.TD3, True), (agents.SAC, True)],
+)
 def test_correlated_noise_is_resumed_exactly(kind, overlap, tmp_path):
     def fit(name, epochs, correlation=0.9):
         return fit_with_correlated_noise(
@@ -266,43 +264,3 @@ def test_sac_subtracts_the_log_probability():
     ]
     values = agent.train_step(batch)
     np.testing.assert_allclose(values["loss"], sum(losses), rtol=1e-5)
-
-
-def test_squashed_log_prob_is_a_change_of_variables():
-    # The density of tanh(u) from that of u, by finite differences in float64.
-    distribution = ops.SquashedGaussian((1,))
-    params = np.tile(np.array([[0.3, -0.5]], "f4"), (500, 1))
-    action, log_prob = distribution.sample_and_log_prob(
-        params, keras.random.SeedGenerator(0)
-    )
-    u = np.arctanh(np.array(action, "f8")[:, 0])
-    inside = np.abs(u) < 2  # Where float32 can be inverted.
-    mean, std = 0.3, np.exp(-0.5)
-    normal = np.exp(-0.5 * ((u - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
-    step = 1e-6
-    slope = (np.tanh(u + step) - np.tanh(u - step)) / (2 * step)
-    wanted = np.log(normal / slope)
-    assert inside.sum() > 400
-    np.testing.assert_allclose(
-        np.array(log_prob)[inside], wanted[inside], atol=1e-3
-    )
-
-
-def test_squashed_log_prob_at_the_bounds():
-    # tanh rounds to 1: the formula must not see that.
-    distribution = ops.SquashedGaussian((1,))
-    params = tf.constant([[30.0, -20.0], [-30.0, -20.0], [9.0, -20.0]])
-    with tf.GradientTape() as tape:
-        tape.watch(params)
-        action, log_prob = distribution.sample_and_log_prob(
-            params, keras.random.SeedGenerator(0)
-        )
-    gradient = tape.gradient(log_prob, params)
-    np.testing.assert_array_equal(np.abs(action[:2]), 1)
-    # log(1 - tanh(u)^2) tends to 2 (log 2 - |u|).
-    noise = 0.5 * np.log(2 * np.pi) - 20
-    wanted = 2 * np.array([30, 30, 9]) - 2 * np.log(2) - noise
-    drawn = keras.random.normal((3, 1), seed=keras.random.SeedGenerator(0))
-    wanted = wanted - 0.5 * np.square(drawn[:, 0])
-    np.testing.assert_allclose(log_prob, wanted, rtol=1e-5)
-    assert np.isfinite(gradient).all()
