@@ -8,12 +8,15 @@ import json
 import sys
 import time
 
+import gymnasium
 import machine
+import numpy as np
 
 try:
     import stable_baselines3
     import torch
     from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.noise import NormalActionNoise
     from stable_baselines3.common.vec_env import VecNormalize
 except ImportError as error:
     sys.exit(
@@ -108,7 +111,40 @@ def _on_policy(job):
     )
 
 
-MODELS = {"a2c": _on_policy, "dqn": _dqn, "ppo": _on_policy}
+def _continuous(job):
+    env = gymnasium.make(job["env"])
+    kind = {"sac": stable_baselines3.SAC, "td3": stable_baselines3.TD3}
+    noise = {}
+    if "noise" in job:
+        mean = np.zeros(env.action_space.shape)
+        noise["action_noise"] = NormalActionNoise(mean, mean + job["noise"])
+    return kind[job["algorithm"]](
+        "MlpPolicy",
+        env,
+        learning_rate=job["learning_rate"],
+        buffer_size=job["capacity"],
+        learning_starts=job["warmup"],
+        batch_size=job["batch_size"],
+        tau=job["tau"],
+        gamma=job["gamma"],
+        train_freq=job["sb3"]["train_freq"],
+        gradient_steps=job["sb3"]["train_freq"],
+        policy_kwargs={
+            "net_arch": list(job["units"]),
+            "activation_fn": ACTIVATIONS[job["activation"]],
+        },
+        seed=job["seed"],
+        **noise,
+    )
+
+
+MODELS = {
+    "a2c": _on_policy,
+    "dqn": _dqn,
+    "ppo": _on_policy,
+    "sac": _continuous,
+    "td3": _continuous,
+}
 
 
 if __name__ == "__main__":
