@@ -1,0 +1,65 @@
+"""Agents of real actions keep their numbers finite, whatever they are fed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl2x as rl
+from keras_rl2x import agents
+from keras_rl2x.envs import toy
+from tests.agents.test_continuous import make
+
+HUGE = 1e6
+
+
+def extreme_batches(batches=20, size=32):
+    """What is huge, of either sign, beside what is 0, and actions at bounds."""
+    rng = np.random.default_rng(0)
+
+    def pick(values, *shape):
+        return rng.choice(values, (batches * size, *shape)).astype("f4")
+
+    rows = {
+        "obs": pick([-HUGE, 0, HUGE], 2),
+        "action": pick([-1, 1], 2),
+        "reward": pick([-HUGE, 0, HUGE]),
+        "discount": pick([0, 0.99]),
+        "next_obs": pick([-HUGE, 0, HUGE], 2),
+        "weight": np.ones(batches * size, "f4"),
+    }
+    return tf.data.Dataset.from_tensor_slices(rows).batch(size).repeat()
+
+
+def fit_extremes(kind, updates):
+    agent = make(kind, (32, 32))(rl.envs.make(toy.Reach))
+    agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=100)
+    history = agent.fit(
+        extreme_batches(),
+        steps_per_epoch=updates // 4,
+        epochs=4,
+        callbacks=[rl.callbacks.TargetUpdate(1, 0.005)],
+        verbose=0,
+    ).history
+    for name, values in history.items():
+        assert np.isfinite(values).all(), (name, values)
+    for name, value in agent.get_state().items():
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), name
+    obs = np.array([[HUGE, -HUGE], [0, HUGE], [0, 0]], "f4")
+    for action in (agent(obs), agent.act(obs)):
+        assert np.isfinite(action).all()
+
+
+ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.SAC, agents.TD3])
+
+
+@ALL
+def test_finite_after_some_updates(kind):
+    fit_extremes(kind, 2_000)
+
+
+@ALL
+@pytest.mark.slow
+def test_finite_after_a_million_updates(kind):
+    fit_extremes(kind, 1_000_000)
