@@ -1,7 +1,8 @@
 """SAC. Data only; see `keras_rl2x.presets`.
 
 They begin from the field's presets. Only those of Pendulum-v1 and
-MountainCarContinuous-v0 were tried here.
+MountainCarContinuous-v0 were tried here. With one thread for an operation the
+critics are computed side by side: 3.1 ms an update on two cores, with two 4.9.
 """
 
 AGENT = "SAC"
@@ -17,7 +18,7 @@ DEFAULT = {
     "env_steps": 1_000_000,
     "epochs": 20,
     "score": None,
-    "threads": 0,
+    "threads": 1,
     "env": {"num_envs": 1, "vectorization": "sync"},
     "network": {
         "kind": "auto",
@@ -75,7 +76,6 @@ ENVS = {
     "MountainCarContinuous-v0": {
         "env_steps": 50_000,
         "score": 93.0,
-        "threads": 1,
         "network": {"units": (64, 64)},
         "agent": {"temperature": 0.1, "noise_correlation": 0.97},
         "temperature_optimizer": {"learning_rate": 0.0},
