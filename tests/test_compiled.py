@@ -15,9 +15,7 @@ def test_direct_computes_what_the_function_does():
         variable.assign_add(x)
         return variable * 2.0, tf.reduce_sum(x)
 
-    call = direct(
-        function.get_concrete_function(tf.TensorSpec([2], "float32"))
-    )
+    call = direct(function.get_concrete_function(tf.TensorSpec([2], "float32")))
     doubled, total = call(tf.constant([3.0, 5.0]))
     np.testing.assert_array_equal(doubled, [8.0, 14.0])
     assert total == 8.0
