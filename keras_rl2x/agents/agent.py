@@ -10,6 +10,7 @@ from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
+from keras_rl2x.agents.means import Means
 
 
 class Agent(keras.Model):
@@ -69,7 +70,7 @@ class Agent(keras.Model):
             initializer="zeros",
             trainable=False,
         )
-        self._means = [keras.metrics.Mean(name=n) for n in self.metric_names]
+        self._means = Means(self.metric_names)
         self.fit_callbacks = ()
         self._endless = False
         self._traced_with = None
@@ -114,7 +115,7 @@ class Agent(keras.Model):
 
     @property
     def metrics(self):
-        return self._means
+        return [self._means]
 
     @property
     def optimizers(self):
@@ -179,8 +180,7 @@ class Agent(keras.Model):
         """
         for callback in self.graph_callbacks():
             callback.on_update(self, batch, values)
-        for mean in self._means:
-            mean.update_state(values[mean.name])
+        self._means.update_state(values)
         return self.get_metrics_result()
 
     def graph_callbacks(self):

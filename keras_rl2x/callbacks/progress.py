@@ -1,5 +1,6 @@
 """What `Collect` writes into the logs."""
 
+import math
 import time
 from collections import deque
 
@@ -57,7 +58,7 @@ class Progress:
 
     def check_loss(self):
         """Raises `ValueError` if the last loss was not finite."""
-        if not np.isfinite(self._loss):
+        if not math.isfinite(self._loss):
             raise ValueError(
                 f"The loss became {self._loss}: the agent's weights are of no "
                 "use any more. Go on from the last checkpoint with a lower "
