@@ -9,6 +9,7 @@ from keras_rl2x.agents.ppo import PPO
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.td3 import TD3
+from keras_rl2x.agents.tqc import TQC
 from keras_rl2x.agents.trpo import TRPO
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "REINFORCE",
     "SAC",
     "TD3",
+    "TQC",
     "TRPO",
 ]

@@ -11,34 +11,49 @@ from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 
 
-def build_critics(agent, critics, count, outputs=1):
+def build_critics(agent, critics, count=None, head=networks.critic_value):
     """Gives an agent its critics and their targets.
 
     Args:
-        agent: An `Agent`; sets its `critics`, `critic_networks` and
-            `target_critics`.
-        critics: Sequence of `keras.Model`s, see `networks.critic_value`.
-        count: Integer, how many it must be.
-        outputs: Integer, how many values each gives. Defaults to 1.
+        agent: An `Agent`; sets its `target_critics`, and what
+            `build_online_critics` sets.
+        critics: As there.
+        count: As there.
+        head: As there.
+    """
+    build_online_critics(agent, critics, count, head)
+    agent.target_critics = tuple(map(networks.Target, agent.critic_networks))
+
+
+def build_online_critics(
+    agent, critics, count=None, head=networks.critic_value
+):
+    """Gives an agent its critics.
+
+    Args:
+        agent: An `Agent`; sets its `critics` and `critic_networks`.
+        critics: Sequence of `keras.Model`s.
+        count: Integer, how many it must be. Defaults to `None`: one or more.
+        head: Function of such a model and a `seed`, which puts the values on
+            top. Defaults to `networks.critic_value`.
 
     Raises:
         ValueError: If there are more or fewer, or one does not fit.
     """
     critics = tuple(critics)
-    if len(critics) != count or len(set(map(id, critics))) != count:
+    wanted = count or max(1, len(critics))
+    if len(critics) != wanted or len(set(map(id, critics))) != wanted:
         raise ValueError(
-            f"{type(agent).__name__} needs {count} critics, each a "
-            f"`keras.Model` of its own. Received: critics={critics}"
+            f"{type(agent).__name__} needs {count or 'one or more'} critics, "
+            f"each a `keras.Model` of its own. Received: critics={critics}"
         )
     agent.critics = critics
     seeds = [
-        None if agent.seed is None else agent.seed + i for i in range(count)
+        None if agent.seed is None else agent.seed + i for i in range(wanted)
     ]
     agent.critic_networks = tuple(
-        networks.critic_value(critic, outputs, seed)
-        for critic, seed in zip(critics, seeds)
+        head(critic, seed=seed) for critic, seed in zip(critics, seeds)
     )
-    agent.target_critics = tuple(map(networks.Target, agent.critic_networks))
 
 
 def action_leaf(agent):
@@ -139,14 +154,24 @@ def improve_actor(agent, batch):
     return loss
 
 
-def values(critics, obs, action):
-    """List of tensors `[B]`: what each critic says of these actions."""
+def values(critics, obs, action, training=False):
+    """List of what each critic says of these actions.
+
+    Args:
+        critics: Sequence of `networks.critic_value`s.
+        obs: Tensor `[B, ...]` (or a structure of such).
+        action: Tensor `[B, *shape]`.
+        training: Boolean, as in `keras.Model`. Defaults to `False`.
+
+    Returns:
+        List of tensors `[B]`, or `[B, outputs]`.
+    """
     inputs = {"action": action, "observation": obs}
-    return [critic(inputs) for critic in critics]
+    return [critic(inputs, training=training) for critic in critics]
 
 
 def least(estimates):
-    """Elementwise least of a list of tensors `[B]`."""
+    """Elementwise least of a list of tensors."""
     estimate, *others = estimates
     for other in others:
         estimate = keras.ops.minimum(estimate, other)
@@ -167,13 +192,27 @@ def fit_critics(agent, batch, target):
     """
 
     def loss_fn():
-        estimates = values(agent.critic_networks, batch["obs"], batch["action"])
-        errors = [target - estimate for estimate in estimates]
-        losses = [
-            ops.weighted_mean(ops.squared(error), batch["weight"])
-            for error in errors
-        ]
-        return sum(losses), (estimates[0], errors[0])
+        estimates = values(
+            agent.critic_networks, batch["obs"], batch["action"], training=True
+        )
+        return squared_loss(estimates, target, batch["weight"])
 
     loss, (estimate, error) = agent.minimize(loss_fn, critic_variables(agent))
     return loss, estimate, keras.ops.abs(error)
+
+
+def squared_loss(estimates, target, weight):
+    """The squared errors of several critics, as `Agent.minimize` takes it.
+
+    Args:
+        estimates: List of tensors `[B]`.
+        target: Tensor `[B]`.
+        weight: Tensor `[B]`.
+
+    Returns:
+        Tuple: the scalar loss, the sum over the critics; and a tuple of
+        tensors `[B]`, the first critic's estimates and their errors.
+    """
+    errors = [target - estimate for estimate in estimates]
+    losses = [ops.weighted_mean(ops.squared(error), weight) for error in errors]
+    return sum(losses), (estimates[0], errors[0])

@@ -125,7 +125,7 @@ class SAC(Agent):
             )
 
         actor_loss, entropy = soft.improve_actor(self, batch["obs"], value)
-        soft.adapt_temperature(self, entropy)
+        soft.adapt_temperature(self, entropy - self.target_entropy)
         return self.finish(
             batch,
             loss=loss,

@@ -42,7 +42,7 @@ def build_temperature(agent, initial, optimizer, target_entropy):
             `initial_temperature` and `temperature_optimizer`.
         initial: Float, the temperature to begin with.
         optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
-        target_entropy: Float, in nats.
+        target_entropy: Float, where the entropy is steered to.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -67,10 +67,10 @@ def mode(agent, obs):
     return spaces.to_env(agent.action_spec, action, keras.ops)
 
 
-def act(agent, obs):
+def act(agent, obs, training=True):
     """Draws actions in the graph: tuple of them and their log-probabilities."""
     return agent.distribution.sample_and_log_prob(
-        agent.actor(obs, training=True), agent.seed_generator
+        agent.actor(obs, training=training), agent.seed_generator
     )
 
 
@@ -105,16 +105,19 @@ def improve_actor(agent, obs, value):
     return loss, -keras.ops.mean(log_prob)
 
 
-def adapt_temperature(agent, entropy):
-    """Raises the temperature where the entropy is less than its target.
+def adapt_temperature(agent, excess):
+    """Lowers the temperature where there is more entropy than there should be.
+
+    Args:
+        agent: An `Agent` that was built by `build_temperature`.
+        excess: Scalar tensor, the policy's entropy less its target.
 
     Reference:
      - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), eq. 18
     """
 
     def loss_fn():
-        excess = keras.ops.stop_gradient(entropy - agent.target_entropy)
-        return agent.log_temperature * excess, ()
+        return agent.log_temperature * keras.ops.stop_gradient(excess), ()
 
     agent.minimize(
         loss_fn, [agent.log_temperature], agent.temperature_optimizer

@@ -13,6 +13,10 @@ from keras_rl2x.ops.policy_gradient import importance_ratio
 from keras_rl2x.ops.policy_gradient import live_mean
 from keras_rl2x.ops.policy_gradient import normalize
 from keras_rl2x.ops.policy_gradient import score_function
+from keras_rl2x.ops.quantile import quantile_huber
+from keras_rl2x.ops.quantile import quantile_midpoints
+from keras_rl2x.ops.quantile import quantile_target
+from keras_rl2x.ops.quantile import truncated_mixture
 from keras_rl2x.ops.returns import discounted_returns
 from keras_rl2x.ops.returns import gae
 from keras_rl2x.ops.returns import lambda_returns
@@ -48,10 +52,14 @@ __all__ = [
     "n_step_return",
     "normalize",
     "q_target",
+    "quantile_huber",
+    "quantile_midpoints",
+    "quantile_target",
     "running_returns",
     "score_function",
     "squared",
     "take",
     "td_target",
+    "truncated_mixture",
     "weighted_mean",
 ]

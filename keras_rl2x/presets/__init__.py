@@ -17,6 +17,7 @@ from keras_rl2x.presets import dqn
 from keras_rl2x.presets import ppo
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
+from keras_rl2x.presets import tqc
 from keras_rl2x.presets import trpo
 
 _ALGORITHMS = {
@@ -26,6 +27,7 @@ _ALGORITHMS = {
     "ppo": ppo,
     "sac": sac,
     "td3": td3,
+    "tqc": tqc,
     "trpo": trpo,
 }
 

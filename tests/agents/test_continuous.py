@@ -1,4 +1,4 @@
-"""Agents of real actions: SAC, TD3, DDPG, and what they share."""
+"""Agents of real actions: what SAC, TD3, DDPG and TQC share."""
 
 import gymnasium.spaces as gym
 import keras
@@ -36,7 +36,8 @@ def make(kind, units=(16,), **arguments):
     return make_agent
 
 
-ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.SAC, agents.TD3])
+SOFT = [agents.SAC, agents.TQC]
+ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3, *SOFT])
 
 
 @ALL
@@ -48,7 +49,7 @@ def test_check_agent(kind, tmp_path):
 def test_solves_reach(kind):
     with rl.envs.make(toy.Reach, num_envs=4, seed=0) as envs:
         fast = {"actor_optimizer": keras.optimizers.Adam(1e-2)}
-        if kind is agents.SAC:
+        if kind in SOFT:
             fast |= {
                 "temperature": 0.1,
                 "temperature_optimizer": keras.optimizers.Adam(1e-2),

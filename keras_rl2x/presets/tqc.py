@@ -1,0 +1,23 @@
+"""TQC. Data only; see `keras_rl2x.presets`.
+
+They begin from those of SAC, as the field's do. Only Pendulum-v1 was tried
+here. The paper has five critics for MuJoCo, which take twice as long.
+"""
+
+from keras_rl2x.presets import sac
+
+AGENT = "TQC"
+
+DEFAULT = {
+    **sac.DEFAULT,
+    "agent": {
+        **sac.DEFAULT["agent"],
+        "quantiles": 25,
+        "top_quantiles_to_drop": 2,
+    },
+}
+
+ENVS = {
+    "Pendulum-v1": sac.ENVS["Pendulum-v1"],
+    "HalfCheetah-v5": {"score": 11_000.0},
+}
