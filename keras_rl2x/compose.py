@@ -3,6 +3,7 @@
 import collections
 
 import keras
+from gymnasium.spaces import Box
 
 from keras_rl2x import agents
 from keras_rl2x import callbacks
@@ -143,15 +144,22 @@ def _make_agent(environments, settings, updates, steps_per_execution):
 
 
 def _make_networks(
-    space, actions, seed, own_critic=False, critics=0, **arguments
+    space,
+    actions,
+    seed,
+    own_critic=False,
+    critics=0,
+    **arguments,
 ):
     """Arguments of an agent: its `network`, and `critic` or `critics`."""
+    of_critics = dict(arguments)
+    # A critic is told the action if that is real; of others it gives all
+    # values.
+    if isinstance(actions, Box):
+        of_critics["action_space"] = actions
     # With the same seed a critic would begin as a copy of the policy.
     seeds = range(seed + 1_000_000, seed + 1_000_000 + critics)
-    made = [
-        _make_network(space, one, action_space=actions, **arguments)
-        for one in seeds
-    ]
+    made = [_make_network(space, one, **of_critics) for one in seeds]
     found = {"network": _make_network(space, seed, **arguments)}
     if own_critic:
         found["critic"] = _make_network(space, seed + 1_000_000, **arguments)
@@ -162,13 +170,17 @@ def _make_networks(
 
 def _make_optimizer(settings, updates):
     arguments = _schedules(settings, updates)
-    kind = OPTIMIZERS.get(arguments.pop("kind"))
-    if kind is None:
-        raise ValueError(
-            f"`optimizer.kind` must be one of {sorted(OPTIMIZERS)}. "
-            f"Received: {settings['kind']!r}"
-        )
+    kind = _find(OPTIMIZERS, "optimizer.kind", arguments.pop("kind"))
     return kind(**arguments)
+
+
+def _find(table, setting, name):
+    """What a setting names in a table; refused if it is not there."""
+    if name not in table:
+        raise ValueError(
+            f"`{setting}` must be one of {sorted(table)}. Received: {name!r}"
+        )
+    return table[name]
 
 
 def _make_network(space, seed, kind, memory=0, **arguments):

@@ -43,7 +43,7 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
         verbose=0,
     )
     assert run.evaluation["episodes"] == 1
-    assert type(run.agent).__name__.lower() == algorithm
+    assert type(run.agent).__name__ == presets.agent_name(algorithm)
 
 
 @pytest.mark.parametrize(("algorithm", "env"), ALL)

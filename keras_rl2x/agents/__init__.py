@@ -4,6 +4,7 @@ from keras_rl2x.agents.a2c import A2C
 from keras_rl2x.agents.actor_critic import ActorCritic
 from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.ddpg import DDPG
+from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
 from keras_rl2x.agents.ppo import PPO
 from keras_rl2x.agents.reinforce import REINFORCE
@@ -18,6 +19,7 @@ __all__ = [
     "Agent",
     "DDPG",
     "DQN",
+    "DiscreteSAC",
     "PPO",
     "REINFORCE",
     "SAC",

@@ -4,6 +4,7 @@ from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.functional import as_functional
+from keras_rl2x.networks.heads import action_logits
 from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
 from keras_rl2x.networks.heads import critic_value
@@ -23,6 +24,7 @@ __all__ = [
     "RewardScale",
     "RunningNormalization",
     "Target",
+    "action_logits",
     "action_values",
     "actor_critic",
     "as_functional",

@@ -234,6 +234,27 @@ def action_values(backbone, num_actions, head="q_values", seed=None):
     return keras.Model(backbone.input, q, name="action_values")
 
 
+def action_logits(network, num_actions, seed=None):
+    """Logits of a choice between actions, on top of a backbone.
+
+    Args:
+        network: A `keras.Model` from observations to features `[B, F]`.
+        num_actions: Integer.
+        seed: Integer seed of the head's initial weights. Defaults to `None`.
+
+    Returns:
+        A functional `keras.Model` from observations to `[B, num_actions]`.
+
+    Raises:
+        ValueError: If the network's output does not fit; names it.
+    """
+    network = as_functional(network)
+    features = _vector(network, network.output)
+    logits = _linear(num_actions, "logits", seed)(features)
+    logits = _masked(logits, network.input)
+    return keras.Model(network.input, logits, name="policy")
+
+
 def _masked(values, obs):
     """The values, if the observation says which actions are allowed."""
     if not isinstance(obs, dict) or "action_mask" not in obs:

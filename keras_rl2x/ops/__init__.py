@@ -26,6 +26,7 @@ from keras_rl2x.ops.value import double_q_target
 from keras_rl2x.ops.value import huber
 from keras_rl2x.ops.value import n_step_return
 from keras_rl2x.ops.value import q_target
+from keras_rl2x.ops.value import soft_value
 from keras_rl2x.ops.value import squared
 from keras_rl2x.ops.value import take
 from keras_rl2x.ops.value import td_target
@@ -57,6 +58,7 @@ __all__ = [
     "quantile_target",
     "running_returns",
     "score_function",
+    "soft_value",
     "squared",
     "take",
     "td_target",

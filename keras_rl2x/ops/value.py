@@ -135,6 +135,30 @@ def td_target(reward, discount, value_next):
     return keras.ops.stop_gradient(reward + discount * value_next)
 
 
+def soft_value(q_values, logits, temperature):
+    """What a policy expects, and its entropy: `pi^T (Q - temperature log pi)`.
+
+    The expectation over the actions is exact. Where logits and values are
+    masked, an action counts for nothing.
+
+    Args:
+        q_values: Tensor `[B, A]`.
+        logits: Tensor `[B, A]`, the policy's.
+        temperature: Scalar, the weight of the entropy.
+
+    Returns:
+        Tensor `[B]`.
+
+    Reference:
+     - [Christodoulou, 2019](https://arxiv.org/abs/1910.07207), eq. 10
+    """
+    assert_rank(2, q_values=q_values, logits=logits)
+    log_p = keras.ops.log_softmax(logits)
+    return keras.ops.sum(
+        keras.ops.exp(log_p) * (q_values - temperature * log_p), axis=-1
+    )
+
+
 def squared(error):
     """Elementwise `error^2 / 2`, so that the gradient is the error."""
     return 0.5 * keras.ops.square(error)

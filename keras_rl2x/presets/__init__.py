@@ -13,6 +13,7 @@ import difflib
 
 from keras_rl2x.presets import a2c
 from keras_rl2x.presets import ddpg
+from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
 from keras_rl2x.presets import ppo
 from keras_rl2x.presets import sac
@@ -23,6 +24,7 @@ from keras_rl2x.presets import trpo
 _ALGORITHMS = {
     "a2c": a2c,
     "ddpg": ddpg,
+    "discrete_sac": discrete_sac,
     "dqn": dqn,
     "ppo": ppo,
     "sac": sac,

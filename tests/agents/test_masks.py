@@ -58,20 +58,32 @@ def make_envs(told, num_envs=3):
     )
 
 
+OFF_POLICY = [agents.DQN, agents.DiscreteSAC]
+ALL = pytest.mark.parametrize("kind", [agents.A2C, agents.PPO, *OFF_POLICY])
+
+
 def make_agent(kind, envs):
-    network = rl.networks.mlp(envs.single_observation_space, (8,), seed=0)
-    arguments = {"epsilon": 0.5} if kind is agents.DQN else {}
+    network, *others = (
+        rl.networks.mlp(envs.single_observation_space, (8,), seed=seed)
+        for seed in range(3)
+    )
+    arguments = {}
+    if kind is agents.DQN:
+        arguments["epsilon"] = 0.5
+    if kind is agents.DiscreteSAC:
+        fast = keras.optimizers.Adam(1e-2)
+        arguments |= {"critics": others, "actor_optimizer": fast}
     agent = kind(network, envs.single_action_space, seed=0, **arguments)
     agent.compile(keras.optimizers.Adam(1e-2), steps_per_execution=4)
     return agent
 
 
 @pytest.mark.parametrize("told", ["observation", "info"])
-@pytest.mark.parametrize("kind", [agents.A2C, agents.DQN, agents.PPO])
+@ALL
 def test_learns_and_never_runs_into_a_closed_door(kind, told):
     with make_envs(told) as envs:
         agent = make_agent(kind, envs)
-        if kind is agents.DQN:
+        if kind in OFF_POLICY:
             data = rl.data.Replay(envs, 3_000, gamma=0.5)
             dataset, given = data.dataset(32), {"warmup": 100}
             more = [rl.callbacks.TargetUpdate(20)]
@@ -92,7 +104,7 @@ def test_learns_and_never_runs_into_a_closed_door(kind, told):
     assert returns.mean() > 20
 
 
-@pytest.mark.parametrize("kind", [agents.A2C, agents.DQN, agents.PPO])
+@ALL
 def test_every_way_to_act_honours_the_mask(kind):
     envs = make_envs("observation")
     agent = make_agent(kind, envs)

@@ -102,6 +102,23 @@ def test_an_unknown_head_is_refused():
         networks.action_values(backbone(), 3, head="duel")
 
 
+def test_action_logits_are_linear_in_the_features():
+    features = backbone()
+    network = networks.action_logits(features, 3, seed=0)
+    kernel, bias = network.get_layer("logits").get_weights()
+    np.testing.assert_allclose(
+        network(OBS), np.array(features(OBS)) @ kernel + bias, rtol=1e-5
+    )
+
+
+def test_action_logits_are_masked():
+    space = gym.Dict(at=SPACE, action_mask=gym.MultiBinary(3))
+    network = networks.action_logits(networks.mlp(space, (8,), seed=0), 3)
+    mask = np.array([[1, 0, 1]] * 5, "int8")
+    logits = network({"at": OBS, "action_mask": mask}).numpy()
+    np.testing.assert_array_equal(logits > MASKED / 2, mask == 1)
+
+
 def test_centre_survives_saving(tmp_path):
     network = networks.action_values(backbone(), 3, "dueling")
     network.save(tmp_path / "q.keras")

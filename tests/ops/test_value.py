@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x.spaces import MASKED
 
 
 def f32(*values):
@@ -185,6 +186,51 @@ def test_targets_check_ranks(target, names):
         arguments[wrong] = arguments[wrong][:, None]
         with pytest.raises(ValueError, match=f"`{wrong}` must have"):
             target(**arguments)
+
+
+# soft_value
+
+
+def test_soft_value_by_hand():
+    # Probabilities 1/4 and 3/4: 0.25 * 2 + 0.75 * 6 = 5, entropy 0.5623.
+    entropy = 0.25 * np.log(4) + 0.75 * np.log(4 / 3)
+    logits = f32([np.log(1), np.log(3)])
+    for temperature in (0.0, 0.5):
+        value = ops.soft_value(f32([2, 6]), logits, temperature)
+        np.testing.assert_allclose(
+            value, [5 + temperature * entropy], rtol=1e-6
+        )
+
+
+def test_soft_value_does_not_count_masked_actions():
+    values = f32([2, MASKED, 6])
+    value, slope = (
+        ops.soft_value(values, f32([0, MASKED, 0]), 1.0),
+        gradients(
+            lambda logits: ops.soft_value(values, logits, 1.0),
+            f32([0, MASKED, 0]),
+        ),
+    )
+    np.testing.assert_allclose(value, [4 + np.log(2)], rtol=1e-6)
+    # p_i (q_i - log p_i - value): 1/2 (2 - 4) and 1/2 (6 - 4).
+    np.testing.assert_allclose(slope[0], [[-1, 0, 1]], atol=1e-6)
+
+
+def test_soft_value_is_greatest_at_the_softmax_of_the_values():
+    values = f32([1, 2, 3])
+    (slope,) = gradients(
+        lambda logits: ops.soft_value(values, logits, 0.5), values / 0.5
+    )
+    np.testing.assert_allclose(slope, [[0, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["q_values", "logits"])
+def test_soft_value_checks_ranks(wrong):
+    shapes = {"q_values": (2, 3), "logits": (2, 3), wrong: (2,)}
+    with pytest.raises(ValueError, match=f"`{wrong}` must have"):
+        ops.soft_value(
+            **{k: tf.zeros(s) for k, s in shapes.items()}, temperature=1.0
+        )
 
 
 # Losses
