@@ -16,6 +16,8 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
 }
 
+NORMALIZATIONS = {"batch_renormalization": networks.BatchRenormalization}
+
 Parts = collections.namedtuple(
     "Parts", ["agent", "dataset", "callbacks", "steps_per_epoch", "epochs"]
 )
@@ -61,8 +63,9 @@ def _from_replay(environments, settings):
             seed=settings["seed"],
             **{**collect, "warmup": warmup},
         ),
-        callbacks.TargetUpdate(**settings["target"]),
     ]
+    if "target" in settings:
+        made.append(callbacks.TargetUpdate(**settings["target"]))
     if settings["replay"]["prioritized"]:
         made.append(callbacks.UpdatePriorities(replay))
     dataset = replay.dataset(settings["replay"]["batch_size"])
@@ -149,14 +152,22 @@ def _make_networks(
     seed,
     own_critic=False,
     critics=0,
+    critic_units=None,
+    normalization=None,
     **arguments,
 ):
     """Arguments of an agent: its `network`, and `critic` or `critics`."""
+    if normalization is not None:
+        arguments["normalization"] = _find(
+            NORMALIZATIONS, "network.normalization", normalization
+        )
     of_critics = dict(arguments)
     # A critic is told the action if that is real; of others it gives all
     # values.
     if isinstance(actions, Box):
         of_critics["action_space"] = actions
+    if critic_units is not None:
+        of_critics["units"] = critic_units
     # With the same seed a critic would begin as a copy of the policy.
     seeds = range(seed + 1_000_000, seed + 1_000_000 + critics)
     made = [_make_network(space, one, **of_critics) for one in seeds]

@@ -104,6 +104,39 @@ def test_network_kinds(tmp_path):
     assert run.agent.network.name == "nature_cnn"
 
 
+def test_critics_may_be_wider_and_normalized(tmp_path):
+    run = rl.train(
+        "crossq",
+        toy.Reach,
+        env_steps=60,
+        log_dir=tmp_path,
+        overrides={
+            "epochs": 1,
+            "collect.warmup": 20,
+            "network.units": (4,),
+            "network.critic_units": (6,),
+        },
+        evaluation_episodes=1,
+        verbose=0,
+    )
+    assert run.agent.network.output.shape == (None, 4)
+    for critic in run.agent.critics:
+        assert critic.output.shape == (None, 6)
+    for network in (run.agent.network, *run.agent.critics):
+        kinds = [type(layer) for layer in network.layers]
+        assert kinds.count(rl.networks.BatchRenormalization) == 2
+
+
+def test_an_unknown_normalization(tmp_path):
+    with pytest.raises(ValueError, match=r"`network.normalization` must be on"):
+        rl.train(
+            "crossq",
+            toy.Reach,
+            log_dir=tmp_path / "run",
+            overrides={"network.normalization": "batch"},
+        )
+
+
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs = [train(None, env_steps=60, evaluation_episodes=1) for _ in range(2)]

@@ -3,6 +3,7 @@
 from keras_rl2x.agents.a2c import A2C
 from keras_rl2x.agents.actor_critic import ActorCritic
 from keras_rl2x.agents.agent import Agent
+from keras_rl2x.agents.crossq import CrossQ
 from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
@@ -17,6 +18,7 @@ __all__ = [
     "A2C",
     "ActorCritic",
     "Agent",
+    "CrossQ",
     "DDPG",
     "DQN",
     "DiscreteSAC",

@@ -3,6 +3,7 @@
 from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.backbones import nature_cnn
+from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
 from keras_rl2x.networks.heads import action_values
@@ -21,6 +22,7 @@ from keras_rl2x.networks.target import Target
 from keras_rl2x.networks.target import track
 
 __all__ = [
+    "BatchRenormalization",
     "RewardScale",
     "RunningNormalization",
     "Target",

@@ -91,6 +91,7 @@ def mlp(
     normalize=False,
     seed=None,
     action_space=None,
+    normalization=None,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
@@ -105,6 +106,9 @@ def mlp(
         seed: Integer seed of the initial weights. Defaults to `None`.
         action_space: A `gymnasium.spaces.Box`, for a critic: the model then
             takes `{"action": ..., "observation": ...}`. Defaults to `None`.
+        normalization: Function without arguments that returns a layer, such as
+            `BatchRenormalization`: one is put before and behind each hidden
+            layer. Defaults to `None`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
@@ -116,7 +120,7 @@ def mlp(
         x = keras.layers.Concatenate()([x, keras.layers.Flatten()(action)])
         entries = {"action": action, "observation": entries}
     x, _ = hidden_layers(
-        x, units, activation, kernel_initializer, normalize, seed
+        x, units, activation, kernel_initializer, normalize, seed, normalization
     )
     return keras.Model(entries, x, name="mlp")
 
@@ -142,7 +146,15 @@ def flat_observation(observation_space):
     return entries, keras.layers.Concatenate()(flat)
 
 
-def hidden_layers(x, units, activation, kernel_initializer, normalize, seed):
+def hidden_layers(
+    x,
+    units,
+    activation,
+    kernel_initializer,
+    normalize,
+    seed,
+    normalization=None,
+):
     """Dense layers; see `mlp`.
 
     Returns:
@@ -150,6 +162,8 @@ def hidden_layers(x, units, activation, kernel_initializer, normalize, seed):
     """
     if normalize:
         x = RunningNormalization()(x)
+    if normalization is not None:
+        x = normalization()(x)
     initializers = _seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
         x = keras.layers.Dense(
@@ -158,6 +172,8 @@ def hidden_layers(x, units, activation, kernel_initializer, normalize, seed):
             kernel_initializer=next(initializers),
             name=f"hidden_{i}",
         )(x)
+        if normalization is not None:
+            x = normalization()(x)
     return x, initializers
 
 

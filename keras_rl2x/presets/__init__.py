@@ -12,6 +12,7 @@ networks learn a quarter faster with one.
 import difflib
 
 from keras_rl2x.presets import a2c
+from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
@@ -23,6 +24,7 @@ from keras_rl2x.presets import trpo
 
 _ALGORITHMS = {
     "a2c": a2c,
+    "crossq": crossq,
     "ddpg": ddpg,
     "discrete_sac": discrete_sac,
     "dqn": dqn,

@@ -1,4 +1,4 @@
-"""Agents of real actions: what SAC, TD3, DDPG and TQC share."""
+"""Agents of real actions: what SAC, TD3, DDPG, TQC and CrossQ share."""
 
 import gymnasium.spaces as gym
 import keras
@@ -15,8 +15,11 @@ from tests.agents import harness
 def networks(kind, envs, units=(16,)):
     """The network and the critics that an agent takes, as keywords."""
     space, actions = envs.single_observation_space, envs.single_action_space
+    layer = rl.networks.BatchRenormalization if kind is agents.CrossQ else None
     critics = [
-        rl.networks.mlp(space, units, seed=seed, action_space=actions)
+        rl.networks.mlp(
+            space, units, seed=seed, action_space=actions, normalization=layer
+        )
         for seed in (1, 2)
     ]
     found = {"network": rl.networks.mlp(space, units, seed=0)}
@@ -36,7 +39,7 @@ def make(kind, units=(16,), **arguments):
     return make_agent
 
 
-SOFT = [agents.SAC, agents.TQC]
+SOFT = [agents.CrossQ, agents.SAC, agents.TQC]
 ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3, *SOFT])
 
 
@@ -85,7 +88,7 @@ def test_wrong_action_space(kind, space, error, message):
         kind(action_space=space, **networks(kind, envs))
 
 
-@pytest.mark.parametrize("kind", [agents.SAC, agents.TD3])
+@pytest.mark.parametrize("kind", [agents.CrossQ, agents.SAC, agents.TD3])
 def test_critics_must_be_two_of_their_own(kind):
     envs = rl.envs.make(toy.Reach)
     found = networks(kind, envs)

@@ -1,0 +1,41 @@
+"""CrossQ. Data only; see `keras_rl2x.presets`.
+
+They begin from the paper's, whose critics are twice as wide. Only Pendulum-v1
+was tried here.
+"""
+
+from keras_rl2x.presets import sac
+
+AGENT = "CrossQ"
+
+_ADAM = {
+    "kind": "adam",
+    "learning_rate": 1e-3,
+    "beta_1": 0.5,
+    "epsilon": 1e-7,
+    "global_clipnorm": None,
+}
+
+DEFAULT = {
+    **{key: sac.DEFAULT[key] for key in sac.DEFAULT if key != "target"},
+    "network": {
+        **sac.DEFAULT["network"],
+        "critic_units": (1024, 1024),
+        "normalization": "batch_renormalization",
+    },
+    "agent": {**sac.DEFAULT["agent"], "actor_every": 3},
+    "optimizer": _ADAM,
+    "actor_optimizer": _ADAM,
+    "temperature_optimizer": {**_ADAM, "beta_1": 0.9},
+}
+
+ENVS = {
+    "Pendulum-v1": {
+        "env_steps": 20_000,
+        "score": -155.0,
+        "network": {"critic_units": (256, 256)},
+        "replay": {"capacity": 20_000},
+        "collect": {"warmup": 1_000},
+    },
+    "HalfCheetah-v5": {"score": 9_500.0},
+}
