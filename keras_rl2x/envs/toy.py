@@ -127,6 +127,59 @@ class Memory(gymnasium.Env):
         return np.array([0, self.left]), reward, over, False, {}
 
 
+class BitFlip(gymnasium.Env):
+    """Bits to flip, one in each step, until they are those of the goal.
+
+    Every step costs 1 after which they are not. An episode has as many steps
+    as there are bits, just enough to reach any goal; as there is no action
+    that leaves the bits alone, it may be reached and lost again. An episode's
+    goal was reached if it returns more than `-bits`. With a dozen bits, who
+    explores at random hardly ever sees another reward than -1.
+
+    Observations are those of a goal environment in Gymnasium-Robotics:
+    `observation`, and the same as `achieved_goal`, and `desired_goal`.
+
+    Reference:
+     - [Andrychowicz et al., 2017](https://arxiv.org/abs/1707.01495),
+       section 3.1
+    """
+
+    def __init__(self, bits=8):
+        names = ("achieved_goal", "desired_goal", "observation")
+        self.observation_space = spaces.Dict(
+            {name: spaces.MultiBinary(bits) for name in names}
+        )
+        self.action_space = spaces.Discrete(bits)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        shape = (2, int(self.action_space.n))
+        self.state, self.goal = self.np_random.integers(
+            2, size=shape, dtype="i1"
+        )
+        return self._observe(), {}
+
+    def step(self, action):
+        self.steps += 1
+        self.state[action] ^= 1
+        reward = float(self.compute_reward(self.state, self.goal, {}))
+        truncated = self.steps >= self.action_space.n
+        return self._observe(), reward, False, bool(truncated), {}
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        """0 where two goals `[..., bits]` are the same, else -1."""
+        reached = np.all(achieved_goal == desired_goal, axis=-1)
+        return reached.astype("float32") - 1
+
+    def _observe(self):
+        return {
+            "achieved_goal": self.state.copy(),
+            "desired_goal": self.goal.copy(),
+            "observation": self.state.copy(),
+        }
+
+
 def cartpole_without_velocities(**kwargs):
     """CartPole-v1 that shows where the cart and the pole are, not how fast.
 

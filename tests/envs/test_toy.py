@@ -27,6 +27,8 @@ def play(env, act, seed=0):
         toy.Identity(categories=2, limit=3),
         toy.Memory(),
         toy.Memory(cues=5, delay=0),
+        toy.BitFlip(),
+        toy.BitFlip(bits=3),
     ],
     ids=lambda env: type(env).__name__,
 )
@@ -84,3 +86,46 @@ def test_memory_without_memory():
     returns = [sum(play(env, lambda obs: 1, seed)[0]) for seed in range(400)]
     # A coin's mean: standard deviation 0.025.
     assert abs(np.mean(returns) - 0.5) < 0.1
+
+
+def test_bits_are_flipped():
+    env = toy.BitFlip(bits=4)
+
+    def wrong(obs):
+        return np.flatnonzero(obs["observation"] != obs["desired_goal"])
+
+    obs, _ = env.reset(seed=0)
+    distance = len(wrong(obs))
+    assert distance == 2
+    # The wrong ones, then one to and fro.
+    rewards, terminated, truncated = play(
+        env, lambda obs: wrong(obs)[0] if len(wrong(obs)) else 0
+    )
+    assert rewards == [-1.0, 0.0, -1.0, 0.0]
+    assert (terminated, truncated) == (False, True)
+
+
+def test_goals_of_bits():
+    env = toy.BitFlip(bits=3)
+    obs, _ = env.reset(seed=1)
+    goal = obs["desired_goal"]
+    for action in (0, 2, 1):
+        before = obs
+        obs, reward, _, _, info = env.step(action)
+        np.testing.assert_array_equal(obs["desired_goal"], goal)
+        np.testing.assert_array_equal(obs["achieved_goal"], obs["observation"])
+        flipped = np.flatnonzero(before["observation"] != obs["observation"])
+        np.testing.assert_array_equal(flipped, [action])
+        assert reward == env.compute_reward(obs["achieved_goal"], goal, info)
+    pairs = np.array([[0, 0, 1], [0, 0, 1]]), np.array([[0, 0, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(env.compute_reward(*pairs, {}), [0, -1])
+
+
+def test_every_start_and_goal_is_drawn():
+    env = toy.BitFlip(bits=2)
+    env.reset(seed=0)
+    drawn = {
+        (*obs["observation"].tolist(), *obs["desired_goal"].tolist())
+        for obs, _ in (env.reset() for _ in range(200))
+    }
+    assert len(drawn) == 16
