@@ -6,6 +6,7 @@ from keras_rl2x.ops.distributions import DiagonalGaussian
 from keras_rl2x.ops.distributions import MultiCategorical
 from keras_rl2x.ops.distributions import SquashedGaussian
 from keras_rl2x.ops.distributions import distribution
+from keras_rl2x.ops.goals import sparse_goal_reward
 from keras_rl2x.ops.policy_gradient import approximate_kl
 from keras_rl2x.ops.policy_gradient import clipped_surrogate
 from keras_rl2x.ops.policy_gradient import clipped_value_error
@@ -59,6 +60,7 @@ __all__ = [
     "running_returns",
     "score_function",
     "soft_value",
+    "sparse_goal_reward",
     "squared",
     "take",
     "td_target",
