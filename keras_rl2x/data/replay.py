@@ -205,16 +205,24 @@ class Replay:
 
     def _transitions(self, cells):
         """Folds the transitions that begin in these cells."""
-        stream, n, envs = self.stream, self.n_step, self.stream.num_envs
-        path = cells[:, None] + envs * tf.range(n)[None]
-        path %= stream.cells  # [B, n]
+        path = self._path(cells)
+        return self._fold(path, self.stream.gather("reward", path))
+
+    def _path(self, cells):
+        """The cells of the steps to fold `[B, n]`, and what may lie behind."""
+        steps = self.stream.num_envs * tf.range(self.n_step)
+        return (cells[:, None] + steps[None]) % self.stream.cells
+
+    def _fold(self, path, reward):
+        """The transitions along these paths, with these rewards `[B, n]`."""
+        stream, envs, cells = self.stream, self.stream.num_envs, path[:, 0]
         head = tf.cast(stream.cursor % stream.rows, tf.int32)
         to_head = (head - cells // envs) % stream.rows  # Steps stored, >= 1.
         terminated = stream.gather("terminated", path)
         ended = terminated | stream.gather("truncated", path)
-        last = tf.range(1, n + 1)[None] >= to_head[:, None]
+        last = tf.range(1, self.n_step + 1)[None] >= to_head[:, None]
         reward, discount, steps = ops.n_step_return(
-            stream.gather("reward", path), terminated, ended | last, self.gamma
+            reward, terminated, ended | last, self.gamma
         )
         successor = (cells + envs * steps) % stream.cells
         return {
