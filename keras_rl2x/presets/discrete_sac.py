@@ -1,8 +1,8 @@
 """DiscreteSAC. Data only; see `keras_rl2x.presets`.
 
 On CartPole-v1, tried with one seed, the target moves four times as far as SAC's
-does: values of 100 grow over `1 / ((1 - gamma) * tau)` updates, which with 0.005
-are nearly all that there are (336 against 500).
+does: values of 100 grow over `1 / ((1 - gamma) * tau)` updates, which with
+0.005 are nearly all that there are (336 against 500).
 """
 
 from keras_rl2x.presets import sac
