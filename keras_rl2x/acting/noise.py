@@ -3,6 +3,33 @@
 import numpy as np
 
 
+def check_correlation(agent, correlation):
+    """The argument `noise_correlation` of an agent, if it can act so.
+
+    Args:
+        agent: An `Agent`.
+        correlation: Float in [0, 1).
+
+    Returns:
+        Float.
+
+    Raises:
+        ValueError: If it is something else, or actions are not real numbers.
+    """
+    if not 0 <= correlation < 1:
+        raise ValueError(
+            "`noise_correlation` must be at least 0 and less than 1. "
+            f"Received: noise_correlation={correlation}"
+        )
+    if correlation and agent.action_spec.kind != "box":
+        raise ValueError(
+            "Only of real actions can the noise be correlated: leave "
+            "`noise_correlation` out, or act in a `Box`. Received: "
+            f"noise_correlation={correlation}, {agent.action_spec}"
+        )
+    return float(correlation)
+
+
 class OrnsteinUhlenbeck:
     """Correlated normal numbers, in place of a sampler's generator.
 

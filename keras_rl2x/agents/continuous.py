@@ -108,24 +108,6 @@ def greedy(agent, obs):
     return spaces.to_env(agent.action_spec, action, keras.ops)
 
 
-def correlate_noise(agent, correlation):
-    """Makes an agent's noise like that of the step before.
-
-    Args:
-        agent: An `Agent`; sets its `noise_correlation`.
-        correlation: Float in [0, 1).
-
-    Raises:
-        ValueError: If the correlation is not in [0, 1).
-    """
-    if not 0 <= correlation < 1:
-        raise ValueError(
-            "`noise_correlation` must be at least 0 and less than 1. "
-            f"Received: noise_correlation={correlation}"
-        )
-    agent.noise_correlation = float(correlation)
-
-
 def exploration(agent):
     """The noise on the actions, at the agent's present `env_steps`."""
     noise = agent.noise

@@ -4,6 +4,7 @@ import keras
 
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents.agent import Agent
 
@@ -70,7 +71,7 @@ class DDPG(Agent):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, [critic], 1)
-        continuous.correlate_noise(self, noise_correlation)
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.noise = noise
         self.target_actor = networks.Target(self.actor)
         self.built = True

@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -35,15 +36,20 @@ class PPO(Agent):
             scale. Defaults to `False`.
         log_std: Float, where the log deviation of real actions begins.
             Defaults to 0.
+        noise_correlation: Float in [0, 1), how alike the noise on real actions
+            is in two steps, as in `DDPG`; log-probabilities remain those of
+            each step by itself. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
     Raises:
         TypeError: If the action space is of another kind.
-        ValueError: If a network's output does not fit.
+        ValueError: If a network's output or the correlation does not fit.
 
-    Reference:
+    References:
      - [Schulman et al., 2017](https://arxiv.org/abs/1707.06347)
+     - [Hollenstein et al., 2024](https://arxiv.org/abs/2312.11091) (PPO that
+       explores with correlated noise)
 
     Example:
 
@@ -82,6 +88,7 @@ class PPO(Agent):
         normalize_advantage=True,
         normalize_rewards=False,
         log_std=0.0,
+        noise_correlation=0.0,
         seed=None,
         **kwargs,
     ):
@@ -93,6 +100,7 @@ class PPO(Agent):
         self.entropy_weight = entropy_weight
         self.value_clip = value_clip
         self.normalize_advantage = normalize_advantage
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property
@@ -162,4 +170,5 @@ class PPO(Agent):
             "entropy_weight": self.entropy_weight,
             "value_clip": self.value_clip,
             "normalize_advantage": self.normalize_advantage,
+            "noise_correlation": self.noise_correlation,
         }

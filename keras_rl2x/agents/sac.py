@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -92,7 +93,7 @@ class SAC(Agent):
             else target_entropy,
         )
         continuous.build_critics(self, critics, 2)
-        continuous.correlate_noise(self, noise_correlation)
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents.agent import Agent
 
@@ -74,7 +75,7 @@ class TD3(Agent):
         super().__init__(action_space, seed, **kwargs)
         continuous.build_actor(self, network, actor_optimizer)
         continuous.build_critics(self, critics, 2)
-        continuous.correlate_noise(self, noise_correlation)
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.noise = noise
         self.target_noise = target_noise
         self.target_noise_clip = target_noise_clip
