@@ -26,8 +26,8 @@ class SAC(Agent):
             Defaults to `Adam(3e-4)`.
         target_entropy: Float, in nats. Defaults to `None`: minus the numbers in
             an action.
-        temperature: Float, where the weight of the entropy begins. Defaults to
-            1.
+        temperature: Float, where the weight of the entropy begins; it stays
+            from 1e-6 to 1e6. Defaults to 1.
         noise_correlation: Float in [0, 1), how alike the policy's noise is in
             two steps of collecting; as in `DDPG`. Defaults to 0.
         seed: Integer seed of the heads' initial weights, and of what is drawn

@@ -11,6 +11,10 @@ from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 from keras_rl2x.agents import continuous
 
+# Rewards of any sensible size need one within these. Beyond them, where no
+# temperature gives the entropy that is asked for, it would grow to infinity.
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-6, 1e6
+
 
 def build_actor(agent, network, actor_optimizer):
     """Gives an agent its Gaussian actor, squashed by tanh.
@@ -45,17 +49,24 @@ def build_temperature(agent, initial, optimizer, target_entropy):
         target_entropy: Float, where the entropy is steered to.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ValueError: If the temperature is not from 1e-6 to 1e6, which it never
+            leaves.
     """
-    if initial <= 0:
+    if not LEAST_TEMPERATURE <= initial <= MOST_TEMPERATURE:
         raise ValueError(
-            f"`temperature` must be positive. Received: temperature={initial}"
+            f"`temperature` must be from {LEAST_TEMPERATURE:g} to "
+            f"{MOST_TEMPERATURE:g}. Received: temperature={initial}"
         )
     agent.initial_temperature = initial
     agent.target_entropy = float(target_entropy)
     agent.log_temperature = agent.add_weight(
         name="log_temperature",
         initializer=keras.initializers.Constant(math.log(initial)),
+        constraint=lambda log_temperature: keras.ops.clip(
+            log_temperature,
+            math.log(LEAST_TEMPERATURE),
+            math.log(MOST_TEMPERATURE),
+        ),
     )
     agent.temperature_optimizer = optimizer or keras.optimizers.Adam(3e-4)
     agent.temperature_optimizer.build([agent.log_temperature])

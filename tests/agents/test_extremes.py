@@ -31,8 +31,8 @@ def extreme_batches(batches=20, size=32):
     return tf.data.Dataset.from_tensor_slices(rows).batch(size).repeat()
 
 
-def fit_extremes(kind, updates):
-    agent = make(kind, (32, 32))(rl.envs.make(toy.Reach))
+def fit_extremes(kind, updates, **arguments):
+    agent = make(kind, (32, 32), **arguments)(rl.envs.make(toy.Reach))
     agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=100)
     history = agent.fit(
         extreme_batches(),
@@ -49,6 +49,7 @@ def fit_extremes(kind, updates):
     obs = np.array([[HUGE, -HUGE], [0, HUGE], [0, 0]], "f4")
     for action in (agent(obs), agent.act(obs)):
         assert np.isfinite(action).all()
+    return agent
 
 
 ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.SAC, agents.TD3])
@@ -57,6 +58,19 @@ ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.SAC, agents.TD3])
 @ALL
 def test_finite_after_some_updates(kind):
     fit_extremes(kind, 2_000)
+
+
+def test_finite_where_no_temperature_is_enough():
+    # The entropy stays far below its target, so this would rise to e^1,000.
+    rises = keras.optimizers.Adam(1.0)
+    agent = fit_extremes(agents.SAC, 1_000, temperature_optimizer=rises)
+    np.testing.assert_allclose(agent.log_temperature, np.log(1e6))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e7, float("nan")])
+def test_wrong_temperature(temperature):
+    with pytest.raises(ValueError, match="must be from 1e-06 to 1e"):
+        make(agents.SAC, temperature=temperature)(rl.envs.make(toy.Reach))
 
 
 @ALL
