@@ -156,6 +156,17 @@ def test_correlated_noise_is_resumed_exactly(kind, overlap, tmp_path):
         np.testing.assert_equal(fit("white", 4, 0.0), whole)
 
 
+@pytest.mark.parametrize("kind", [agents.SAC, agents.TD3, agents.TQC])
+def test_critics_are_in_training_only_where_they_are_fitted(kind):
+    envs = rl.envs.make(toy.Reach)
+    agent = make(kind, **networks(agents.CrossQ, envs))(envs)
+    agent.compile(keras.optimizers.Adam(1e-2))
+    agent.train_step(batch_of(envs))
+    norm = rl.networks.BatchRenormalization
+    layers = [x for c in agent.critics for x in c.layers if type(x) is norm]
+    assert [int(layer.batches) for layer in layers] == [1, 1, 1, 1]
+
+
 def batch_of(envs, size=4):
     rng = np.random.default_rng(0)
     shape = envs.single_action_space.shape
