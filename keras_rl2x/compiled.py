@@ -10,11 +10,14 @@ import optree
 import tensorflow as tf
 
 
-def direct(concrete):
+def direct(concrete, threads=True):
     """A concrete function without its checks, and without gradients.
 
     Args:
         concrete: What `tf.function(...).get_concrete_function(...)` returns.
+        threads: Boolean, whether operations may run side by side. Of many that
+            are small, each costs less without; but then there must be no loops
+            and branches. Defaults to `True`.
 
     Returns:
         Function from its inputs, flat tensors or arrays of the right types, to
@@ -22,11 +25,15 @@ def direct(concrete):
     """
     captured = concrete.captured_inputs
     dtypes = [output.dtype for output in concrete.outputs]
+    executor = "" if threads else "SINGLE_THREADED_EXECUTOR"
 
     def call(*leaves):
         # By its name: the runtime forgets what is not held, as it is here.
         return tf.raw_ops.StatefulPartitionedCall(
-            args=[*leaves, *captured], Tout=dtypes, f=concrete.name
+            args=[*leaves, *captured],
+            Tout=dtypes,
+            f=concrete.name,
+            executor_type=executor,
         )
 
     return call
@@ -53,7 +60,14 @@ class Compiled:
     def __call__(self, *arguments):
         """List of what the function returned, as flat tensors."""
         if self._call is None:
-            self._call = direct(self._function.get_concrete_function())
+            concrete = self._function.get_concrete_function()
+            kinds = [
+                operation.type for operation in concrete.graph.get_operations()
+            ]
+            self._call = direct(
+                concrete,
+                threads=any(k.endswith(("While", "If")) for k in kinds),
+            )
         leaves = self._tree.flatten_up_to(arguments)
         # Copies, as the runtime would else take the caller's memory for its
         # own. `tf.constant`, which copies too, takes five times as long.
