@@ -74,7 +74,9 @@ def test_train_leaves_everything(trained):
     log_dir, output = trained
     rows = history(log_dir)
     assert [row["epoch"] for row in rows] == ["0", "1"]
-    assert float(rows[-1]["env_steps"]) == 600
+    # One less if the last step but reset: the next collection makes up for it.
+    env_steps = float(rows[-1]["env_steps"])
+    assert env_steps in (599, 600)
     assert {"return", "loss", "val_return"} < set(rows[0])
     evaluation = json.loads((log_dir / "evaluation.json").read_text())
     assert evaluation["episodes"] == 100
@@ -84,7 +86,7 @@ def test_train_leaves_everything(trained):
     assert list(log_dir.glob("events*"))
     assert os.listdir(log_dir / "checkpoints")
     agent = rl.load(log_dir / "agent.keras")
-    assert agent.env_steps.numpy() == 600
+    assert agent.env_steps.numpy() == env_steps
     assert re.search(r"return: .* - loss: ", output)  # The progress bar.
     assert (
         f"Greedy return over 100 episodes: {evaluation['mean']:.1f}" in output
@@ -183,7 +185,7 @@ def test_refused(arguments, message, capsys, tmp_path, monkeypatch):
         ("agent.double=1", "'agent.double' must be like True"),
         ("agent={}", "'agent' must be like"),
         ("agent.loss=hubris", "loss='hubris'"),
-        ("agent.head=3", "'agent.head' must be like 'q_values'"),
+        ("agent.head=3", "'agent.head' must be like 'dueling'"),
         ("epochs=2.5", "'epochs' must be like"),
         ("epochs=true", "'epochs' must be like"),
         ("epochs=Infinity", "'epochs' must be like"),

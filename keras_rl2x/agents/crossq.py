@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -32,6 +33,7 @@ class CrossQ(Agent):
             an action.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
+        noise_correlation: As in `SAC`. Defaults to 0.
         actor_every: Integer, updates of the critics for each of the actor and
             of the temperature. Defaults to 3.
         seed: Integer seed of the heads' initial weights, and of what is drawn
@@ -40,7 +42,8 @@ class CrossQ(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network does not fit.
+        ValueError: If it has no bounds, or a network or the correlation does
+            not fit.
 
     Reference:
      - [Bhatt et al., 2024](https://arxiv.org/abs/1902.05605)
@@ -80,6 +83,7 @@ class CrossQ(Agent):
         temperature_optimizer=None,
         target_entropy=None,
         temperature=1.0,
+        noise_correlation=0.0,
         actor_every=3,
         seed=None,
         **kwargs,
@@ -96,6 +100,7 @@ class CrossQ(Agent):
         )
         continuous.build_online_critics(self, critics, 2)
         self.actor_every = actor_every
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property
@@ -162,5 +167,6 @@ class CrossQ(Agent):
             **super().get_config(),
             **soft.get_config(self),
             "critics": continuous.serialize(self.critics),
+            "noise_correlation": self.noise_correlation,
             "actor_every": self.actor_every,
         }

@@ -6,6 +6,7 @@ import keras
 
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -32,6 +33,7 @@ class TQC(Agent):
             an action.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
+        noise_correlation: As in `SAC`. Defaults to 0.
         quantiles: Integer, how many each critic learns, at least 2. Defaults
             to 25.
         top_quantiles_to_drop: Integer, how many the target leaves out for each
@@ -42,8 +44,8 @@ class TQC(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, a network does not fit, or nothing
-            would be left of the target.
+        ValueError: If it has no bounds, a network or the correlation does
+            not fit, or nothing would be left of the target.
 
     Reference:
      - [Kuznetsov et al., 2020](https://arxiv.org/abs/2005.04269), algorithm 1
@@ -82,6 +84,7 @@ class TQC(Agent):
         temperature_optimizer=None,
         target_entropy=None,
         temperature=1.0,
+        noise_correlation=0.0,
         quantiles=25,
         top_quantiles_to_drop=2,
         seed=None,
@@ -107,6 +110,7 @@ class TQC(Agent):
         continuous.build_critics(self, critics, head=head)
         self.quantiles = quantiles
         self.top_quantiles_to_drop = top_quantiles_to_drop
+        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property
@@ -188,6 +192,7 @@ class TQC(Agent):
             **super().get_config(),
             **soft.get_config(self),
             "critics": continuous.serialize(self.critics),
+            "noise_correlation": self.noise_correlation,
             "quantiles": self.quantiles,
             "top_quantiles_to_drop": self.top_quantiles_to_drop,
         }
