@@ -57,7 +57,7 @@ def test_the_actor_follows_the_mean_of_all_quantiles():
     inputs = {"action": action, "observation": batch["obs"]}
     wanted = np.mean([critic(inputs) for critic in agent.critic_networks])
     values = agent.train_step(batch)
-    np.testing.assert_allclose(values["actor_loss"], -wanted, rtol=1e-5)
+    np.testing.assert_allclose(values["actor_loss"], -wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 3])
