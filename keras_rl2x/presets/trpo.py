@@ -1,7 +1,7 @@
 """TRPO. Data only; see `keras_rl2x.presets`.
 
-They begin from the field's presets. CartPole-v1 and Pendulum-v1 were measured
-here, the others not yet.
+They begin from the field's presets. CartPole-v1, Pendulum-v1 and Hopper-v5 were
+measured here, the others not yet.
 """
 
 from keras_rl2x.presets import ppo
