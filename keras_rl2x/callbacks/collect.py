@@ -223,8 +223,8 @@ class Collect(keras.callbacks.Callback):
             )
             raise RuntimeError(
                 f"The environments failed after {self._env_steps():,} steps: "
-                f"{type(chunk.error).__name__}: {chunk.error} {kept} `fit` may "
-                "be called again: it begins new episodes."
+                f"{type(chunk.error).__name__}: {chunk.error} {kept} "
+                f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 
     def _store(self, chunk, memory=None):

@@ -1,5 +1,7 @@
 """What `Collect` refuses, and what to do about it."""
 
+from gymnasium.vector import AsyncVectorEnv
+
 
 def check_arguments(on_policy, env_steps_per_update, warmup, chunk, overlap):
     """Raises `ValueError` if an argument does not fit.
@@ -93,3 +95,11 @@ def check_envs(collect):
             "`warmup` is more than the replay holds. Received: "
             f"warmup={collect.warmup}, capacity={collect.data.capacity}"
         )
+
+
+def after_failure(envs):
+    """What can be done once environments have failed, as a string."""
+    if isinstance(envs.unwrapped, AsyncVectorEnv):
+        # It has closed the process of the one that failed.
+        return "Make new environments, and a `Collect` of them, to go on."
+    return "`fit` may be called again: it begins new episodes."

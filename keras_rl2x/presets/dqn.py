@@ -63,8 +63,8 @@ ENVS = {
     # its edge is out of sight until it is too late (of eight fresh seeds 279
     # and 422; with the head that learns apart what differs between actions, of
     # eleven 363 and 464), and what would bring it back is seldom tried (with
-    # 0.995, of ten more 441 and 462; exploring twice as much to the end, all ten
-    # end at 498.8 or more).
+    # 0.995, of ten more 441 and 462; exploring twice as much to the end, all of
+    # those ten reach 498.8 or more).
     "CartPole-v1": {
         "env_steps": 50_000,
         "score": 475.0,

@@ -496,6 +496,22 @@ def test_the_message_does_not_speak_of_a_replay(counter):
     assert "replay" not in str(error.value)
 
 
+def test_failure_in_a_process_of_its_own(counter):
+    counter.fail = OSError("the simulator is gone")
+    with rl.envs.make(counter, 2, vectorization="async") as envs:
+        rollout = rl.data.Rollout(envs, 4, gamma=0.9)
+        network = rl.networks.mlp(envs.single_observation_space, (4,))
+        agent = rl.agents.A2C(network, envs.single_action_space)
+        agent.compile()
+        with pytest.raises(RuntimeError, match="Make new environments, and a"):
+            agent.fit(
+                rollout.dataset(),
+                steps_per_epoch=9,
+                callbacks=[rl.callbacks.Collect(envs, rollout)],
+                verbose=0,
+            )
+
+
 def test_interrupted_in_the_middle_of_a_rollout(counter):
     living = OnPolicy(counter)
     collect = living.collect()
