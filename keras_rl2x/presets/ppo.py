@@ -2,7 +2,7 @@
 
 They begin from the field's presets; none needs state-dependent exploration,
 not MountainCarContinuous-v0 either: noise that stays leads up the hill.
-MountainCar-v0, HalfCheetah-v5 and Hopper-v5 were not measured here yet.
+MountainCar-v0 and Hopper-v5 were not measured here yet.
 """
 
 AGENT = "PPO"
