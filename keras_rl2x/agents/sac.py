@@ -3,7 +3,6 @@
 import keras
 
 from keras_rl2x import ops
-from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -83,17 +82,16 @@ class SAC(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        soft.build_actor(self, network, actor_optimizer)
-        soft.build_temperature(
+        soft.build(
             self,
+            network,
+            actor_optimizer,
             temperature,
             temperature_optimizer,
-            -self.distribution.size
-            if target_entropy is None
-            else target_entropy,
+            target_entropy,
+            noise_correlation,
         )
         continuous.build_critics(self, critics, 2)
-        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property

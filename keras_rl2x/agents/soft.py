@@ -9,6 +9,7 @@ from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
+from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 
 # Rewards of any sensible size need one within these. Beyond them, where no
@@ -16,14 +17,27 @@ from keras_rl2x.agents import continuous
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-6, 1e6
 
 
-def build_actor(agent, network, actor_optimizer):
-    """Gives an agent its Gaussian actor, squashed by tanh.
+def build(
+    agent,
+    network,
+    actor_optimizer,
+    temperature,
+    temperature_optimizer,
+    target_entropy,
+    noise_correlation,
+):
+    """Gives an agent its Gaussian actor, squashed by tanh, and a temperature.
 
     Args:
         agent: An `Agent`; sets its `network`, `actor`, `distribution`,
-            `sampler` and `actor_optimizer`.
+            `sampler`, `actor_optimizer` and `noise_correlation`, and what
+            `build_temperature` sets.
         network: A `keras.Model` from observations to features `[B, F]`.
         actor_optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
+        temperature: As `initial` there.
+        temperature_optimizer: As `optimizer` there.
+        target_entropy: As there; or `None`: minus the numbers in an action.
+        noise_correlation: Float, see `acting.OrnsteinUhlenbeck`.
     """
     leaf = continuous.action_leaf(agent)
     agent.network = network
@@ -31,11 +45,15 @@ def build_actor(agent, network, actor_optimizer):
     agent.sampler = functools.partial(
         samplers.squashed_gaussian, shape=leaf.shape
     )
+    agent.noise_correlation = check_correlation(agent, noise_correlation)
     agent.actor = networks.real_actions(
         network, agent.distribution.size, 2, seed=agent.seed
     )
     agent.actor_optimizer = actor_optimizer or keras.optimizers.Adam(3e-4)
     agent.actor_optimizer.build(agent.actor.trainable_variables)
+    if target_entropy is None:
+        target_entropy = -agent.distribution.size
+    build_temperature(agent, temperature, temperature_optimizer, target_entropy)
 
 
 def build_temperature(agent, initial, optimizer, target_entropy):

@@ -6,7 +6,6 @@ import keras
 
 from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -97,20 +96,19 @@ class TQC(Agent):
                 f"{quantiles=}, {top_quantiles_to_drop=}"
             )
         super().__init__(action_space, seed, **kwargs)
-        soft.build_actor(self, network, actor_optimizer)
-        soft.build_temperature(
+        soft.build(
             self,
+            network,
+            actor_optimizer,
             temperature,
             temperature_optimizer,
-            -self.distribution.size
-            if target_entropy is None
-            else target_entropy,
+            target_entropy,
+            noise_correlation,
         )
         head = functools.partial(networks.critic_value, outputs=quantiles)
         continuous.build_critics(self, critics, head=head)
         self.quantiles = quantiles
         self.top_quantiles_to_drop = top_quantiles_to_drop
-        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property
