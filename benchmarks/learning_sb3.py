@@ -57,14 +57,13 @@ PRESETS = {
     },
     ("sac", "HalfCheetah-v5"): {"learning_starts": 10_000},
     ("sac", "Hopper-v5"): {"learning_starts": 10_000},
-    # The zoo's layers are 400 and 300 wide; these are as wide as ours.
     ("td3", "HalfCheetah-v5"): {
         "learning_starts": 10_000,
         "learning_rate": 1e-3,
         "train_freq": 1,
         "batch_size": 256,
         "noise": 0.1,
-        "policy_kwargs": {"net_arch": [256, 256]},
+        "policy_kwargs": {"net_arch": [400, 300]},
     },
 }
 
