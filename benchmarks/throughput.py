@@ -84,7 +84,11 @@ def _run(side, interpreter, job):
     script = os.path.join(os.path.dirname(__file__), f"throughput_{side}.py")
     done = subprocess.run(
         [interpreter, script, json.dumps({**job, "started": time.time()})],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_ENABLE_ONEDNN_OPTS": str(int(job["ours"].get("onednn", True))),
+        },
         capture_output=True,
         text=True,
     )

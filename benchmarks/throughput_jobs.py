@@ -58,7 +58,7 @@ JOBS = {
         "passes": 20,
         "normalize": False,
         "env_steps_per_update": 12.8,
-        "ours": {},
+        "ours": {"onednn": False},
         "sb3": {},
     },
     "a2c-cartpole": {
@@ -78,7 +78,7 @@ JOBS = {
         "passes": 1,
         "normalize": False,
         "env_steps_per_update": 40,
-        "ours": {},
+        "ours": {"onednn": False},
         "sb3": {},
     },
     "ppo-halfcheetah": {

@@ -81,8 +81,9 @@ def _train(arguments):
     overrides = dict(map(parse_setting, arguments.set))
     settings = rl.presets.get(arguments.algorithm, arguments.env)
     rl.presets.override(settings, overrides)
-    # Before TensorFlow is imported, which reads it once.
+    # Before TensorFlow is imported, which reads them once.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings["threads"]))
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", str(int(settings["onednn"])))
     run = rl.train(
         arguments.algorithm,
         arguments.env,

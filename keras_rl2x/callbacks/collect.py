@@ -83,6 +83,7 @@ class Collect(keras.callbacks.Callback):
         self.driver = Driver(envs)
         self.policy = None
         self._owed = 0.0
+        self._lived = 0
         self._restarts = 0
         self._warmed = False
         self._progress = progress.Progress()
@@ -107,7 +108,8 @@ class Collect(keras.callbacks.Callback):
         if batch % self._chunk:
             return
         if batch == 0:  # Not before: what a callback does there may take long.
-            self._progress.begin_epoch(self._env_steps())
+            self._lived = self._env_steps()
+            self._progress.begin_epoch(self._lived)
         self._check_loss()
         if not self.driver.started:
             self.restart()
@@ -127,7 +129,7 @@ class Collect(keras.callbacks.Callback):
             self._pay(self._run(rows, self.policy.explore))
 
     def on_train_batch_end(self, batch, logs=None):
-        self._progress.write(logs, self._env_steps())
+        self._progress.write(logs, self._lived)
 
     def on_epoch_end(self, epoch, logs=None):
         self._check_loss()
@@ -234,9 +236,11 @@ class Collect(keras.callbacks.Callback):
         elif chunk.error is None:  # Half a rollout is of no use.
             self.data.write(chunk.rows, chunk.next_obs, memory)
         self._progress.episodes.extend(chunk.episodes)
-        tf.raw_ops.AssignAddVariableOp(
-            **self._counter(), value=tf.constant(chunk.env_steps, "int64")
-        )
+        self._lived += chunk.env_steps
+        if not self._on_policy:  # Else `prepare` counts, at less cost.
+            tf.raw_ops.AssignAddVariableOp(
+                **self._counter(), value=tf.constant(chunk.env_steps, "int64")
+            )
 
     def _check_loss(self):
         # `TerminateOnNaN`, where there is one, has stopped the training.

@@ -139,7 +139,8 @@ class Rollout:
         """Takes in what was written, and what an agent makes of it.
 
         Args:
-            agent: An `Agent`, whose method `prepare` adds to the rows.
+            agent: An `Agent`, whose method `prepare` adds to the rows; its
+                `env_steps` count them.
         """
         if self._agent is not agent:
             self._agent = agent
@@ -147,8 +148,9 @@ class Rollout:
         self._prepare(*self._written)
 
     def _take_in(self, rows, next_obs, begins):
-        rows = self.rows(rows, next_obs, begins)
-        added = self._agent.prepare(rows)
+        rows, agent = self.rows(rows, next_obs, begins), self._agent
+        agent.env_steps.assign_add(tf.math.count_nonzero(rows["live"]))
+        added = agent.prepare(rows)
         lived = {"action": rows["action"]}
         for name in ("obs", "begins"):  # One row longer.
             lived[name] = optree.tree_map(lambda x: x[:-1], rows[name])
@@ -183,6 +185,7 @@ class Rollout:
         """
         terminated, dead = rows["terminated"], rows["dead"]
         cut = terminated | rows["truncated"] | dead
+
         so_far, carried = ops.running_returns(
             rows["reward"], cut, self.gamma, self._so_far
         )
@@ -276,7 +279,9 @@ class Rollout:
                 return optree.tree_map(tf.convert_to_tensor, self._cells)
 
         if passes == minibatches == 1 and not sequences:
-            return in_order(tf.data.Dataset.counter().map(whole))
+            return in_order(
+                tf.data.Dataset.counter().map(whole, synchronous=True)
+            )
         return in_order(tf.data.Dataset.counter().map(draw).unbatch())
 
     def _assert_full(self):

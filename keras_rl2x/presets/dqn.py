@@ -15,6 +15,7 @@ DEFAULT = {
     "epochs": 20,
     "score": None,
     "threads": 1,
+    "onednn": True,
     "env": {"num_envs": 1, "vectorization": "sync"},
     "network": {
         "kind": "auto",

@@ -14,6 +14,7 @@ DEFAULT = {
     "epochs": 20,
     "score": None,
     "threads": 1,
+    "onednn": False,
     "env": {"num_envs": 8, "vectorization": "sync"},
     "network": {
         "kind": "auto",

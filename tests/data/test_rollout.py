@@ -178,6 +178,7 @@ class Copies:
     def __init__(self, number=lambda obs: obs):
         self.number = number
         self.traces = 0
+        self.env_steps = tf.Variable(0, dtype=tf.int64)
 
     def prepare(self, rows):
         self.traces += 1
@@ -324,6 +325,17 @@ def test_updates():
     assert rollout.size == 24 and rollout.updates is None
     rollout.dataset(minibatch_size=8, passes=5)
     assert rollout.updates == 15
+
+
+def test_the_agent_counts_the_live_cells():
+    filling = Filling()
+    counted = 0
+    for _ in range(3):
+        filling.fill()
+        batch = next(iter(filling.rollout.dataset()))
+        counted += int(np.sum(batch["weight"]))
+        assert filling.agent.env_steps.numpy() == counted
+    assert 0 < counted < 3 * filling.rollout.size
 
 
 def test_prepared_once_for_each_agent_and_traced_once():
