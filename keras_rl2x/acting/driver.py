@@ -7,6 +7,7 @@ import numpy as np
 import optree
 
 from keras_rl2x import spaces
+from keras_rl2x.envs import episode_over
 
 
 @dataclasses.dataclass
@@ -71,9 +72,8 @@ class Driver:
         obs_rows = _empty(shape, self._obs_spec)
         obs_leaves = optree.tree_leaves(obs_rows)
         actions = []
-        reward, terminated, truncated, dead = (
-            np.zeros(shape, dtype) for dtype in ("f4", "bool", "bool", "bool")
-        )
+        reward = np.zeros(shape, "f4")
+        terminated, truncated, dead, over = np.zeros((4, *shape), "bool")
         error = None
         for t in range(steps):
             for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
@@ -85,10 +85,11 @@ class Driver:
                 error = raised
                 break
             actions.append(action)
-            self._obs, reward[t], terminated[t], truncated[t], _ = step
+            self._obs, reward[t], terminated[t], truncated[t], info = step
             # The step after an end only resets, and shows what begins.
             dead[t] = self._begins = self._dead
-            self._dead = terminated[t] | truncated[t]
+            over[t] = episode_over(terminated[t], truncated[t], info)
+            self._dead = over[t]
         rows = {
             "obs": obs_rows,
             "action": _stack(actions, self._action_spec, shape),
@@ -106,7 +107,8 @@ class Driver:
             rows = optree.tree_map(lambda x: x[:taken], rows)
             self._obs = None
         next_obs = optree.tree_map(np.array, next_obs)  # A copy.
-        return Chunk(rows, next_obs, self._episodes(rows), error)
+        episodes = self._episodes(rows, over[: len(rows["reward"])])
+        return Chunk(rows, next_obs, episodes, error)
 
     def _check(self, obs_leaves, reward, next_obs):
         """The row to stop before, and why: the first bad number, or `None`."""
@@ -133,9 +135,8 @@ class Driver:
         row, env, text = min(found, key=lambda bad: bad[0])
         return int(row), ValueError(f"Environment {env} returned {text}")
 
-    def _episodes(self, rows):
+    def _episodes(self, rows, ended):
         """The episodes that ended in these rows: `(return, length)` each."""
-        ended = rows["terminated"] | rows["truncated"]
         returns = self._return + np.cumsum(rows["reward"], 0, "float64")
         lengths = self._length + np.cumsum(~rows["dead"], 0, "int64")
         episodes = []
@@ -194,8 +195,8 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
         if on_step:
             on_step()
         action = act(obs, begins)
-        obs, reward, terminated, truncated, _ = envs.step(action)
-        begins, ended = ended, terminated | truncated
+        obs, reward, terminated, truncated, info = envs.step(action)
+        begins, ended = ended, episode_over(terminated, truncated, info)
         total += reward
         length += 1
         for env in np.flatnonzero(ended):

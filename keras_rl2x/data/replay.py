@@ -72,7 +72,7 @@ class Replay:
             self._make_variables()
         self._write = Compiled(self._append, signature(envs))
         print(
-            f"{type(self).__name__}: {self.stream.rows - 1:,} rows x "
+            f"{type(self).__name__}: {self.stream.capacity:,} rows x "
             f"{envs.num_envs} environments, {self.nbytes / 1e6:,.1f} MB"
         )
 
@@ -97,7 +97,7 @@ class Replay:
     @property
     def capacity(self):
         """Integer, the most transitions that it can hold."""
-        return (self.stream.rows - 1) * self.stream.num_envs
+        return self.stream.capacity * self.stream.num_envs
 
     @property
     def size(self):
@@ -118,10 +118,10 @@ class Replay:
 
     def _append(self, rows, next_obs):
         """`write`, in the graph; returns the cells and which of them live."""
-        written, head = self.stream.append(rows, next_obs)
+        written, others = self.stream.append(rows, next_obs)
         live = tf.reshape(~rows["dead"], [-1])
-        cells = tf.concat([written, head], 0)
-        alive = tf.concat([live, tf.zeros_like(head, tf.bool)], 0)
+        cells = tf.concat([written, others], 0)
+        alive = tf.concat([live, tf.zeros_like(others, tf.bool)], 0)
         # What is overwritten is the oldest, the first in the queue.
         dropped = tf.reduce_sum(tf.gather(self._live, cells))
         self._live.scatter_update(

@@ -7,6 +7,7 @@ import optree
 import tensorflow as tf
 
 from keras_rl2x import spaces
+from keras_rl2x.data import frames
 
 
 def cell_spec(envs):
@@ -86,6 +87,10 @@ class Stream:
     Cells are flattened: cell `row * num_envs + env`, its successor
     `num_envs` further on.
 
+    Where observations are stacks of frames (`envs.frame_stack`), a cell holds
+    the newest frame only, and `gather` puts the stacks together. The oldest
+    rows, whose stacks are not whole, are `spare`: kept, but not to be drawn.
+
     Args:
         envs: A `gymnasium.vector.VectorEnv`; only its spaces are used.
         rows: Integer, how many rows to keep, the head not counted.
@@ -98,9 +103,13 @@ class Stream:
 
     def __init__(self, envs, rows, extra_bytes=0):
         self.num_envs = int(envs.num_envs)
-        self.rows = int(rows) + 1
+        self.frame_stack = int(getattr(envs, "frame_stack", 1))
+        self.spare = self.frame_stack - 1
+        self.rows = int(rows) + self.spare + 1
         self.cells = self.rows * self.num_envs
         spec = cell_spec(envs)
+        if self.frame_stack > 1:
+            spec["obs"] = frames.one(spec["obs"], self.frame_stack)
         leaves, self._tree = optree.tree_flatten(spec)
         self.nbytes = self.cells * cell_bytes(spec)
         check_memory(
@@ -120,6 +129,11 @@ class Stream:
         self.fields = optree.tree_unflatten(self._tree, self._leaves)
 
     @property
+    def capacity(self):
+        """Integer, how many rows can be drawn from."""
+        return self.rows - self.spare - 1
+
+    @property
     def head(self):
         """Integer, the row of the observations not acted upon yet."""
         return int(self.cursor.numpy()) % self.rows
@@ -127,10 +141,10 @@ class Stream:
     def check_rows(self, rows):
         """Raises `ValueError` if there are too many rows to append at once."""
         steps = len(rows["reward"])
-        if steps >= self.rows:
+        if steps > self.capacity:
             raise ValueError(
                 f"A chunk of {steps} rows does not fit into a stream of "
-                f"{self.rows - 1}: raise `capacity`, or collect less at once "
+                f"{self.capacity}: raise `capacity`, or collect less at once "
                 "(a smaller `chunk`)."
             )
 
@@ -145,8 +159,13 @@ class Stream:
 
         Returns:
             Tuple of integer tensors: the cells that were written, `[T *
-            num_envs]`, and the cells of the new head, `[num_envs]`.
+            num_envs]`, and those of the new head and of the spare rows behind
+            it, `[(1 + spare) * num_envs]`.
         """
+        if self.frame_stack > 1:
+            next_obs = frames.newest(next_obs, self.frame_stack)
+            obs = frames.newest(rows["obs"], self.frame_stack)
+            rows = {**rows, "obs": obs}
         steps = tf.shape(rows["reward"], tf.int64)[0]
         written = self._cells_from(self.cursor, steps)
         head = self._cells_from(self.cursor + steps, 1)
@@ -161,7 +180,7 @@ class Stream:
         ):
             variable.scatter_update(tf.IndexedSlices(values, head))
         self.cursor.assign_add(steps)
-        return written, head
+        return written, self._cells_from(self.cursor, 1 + self.spare)
 
     def _cells_from(self, row, num_rows):
         """Integer tensor, the cells of `num_rows` rows from `row` on."""
@@ -177,9 +196,19 @@ class Stream:
 
     def gather(self, name, cells):
         """The values of field `name` in these cells: a tensor or a tree."""
+        if name == "obs" and self.frame_stack > 1:
+            return self._gather_stacks(cells)
         return optree.tree_map(
             lambda variable: tf.gather(variable, cells), self.fields[name]
         )
+
+    def _gather_stacks(self, cells):
+        cells = tf.cast(cells, tf.int32)
+        back = self.num_envs * tf.range(self.spare, -1, -1)
+        path = (cells[:, None] - back[None]) % self.cells  # Oldest first.
+        # The row behind a dead one begins an episode.
+        begins = tf.gather(self.fields["dead"], path[:, :-1])
+        return frames.stack(tf.gather(self.fields["obs"], path), begins)
 
     def read(self, name, rows):
         """The same, for whole rows, as arrays `[T, num_envs, ...]`."""
@@ -198,11 +227,8 @@ class Stream:
         """
         num_rows = 1 if int(self.cursor.numpy()) else 0
         rows = optree.tree_map(
-            lambda variable: np.zeros(
-                (num_rows, self.num_envs, *variable.shape[1:]),
-                variable.dtype.as_numpy_dtype,
-            ),
-            self.fields,
+            lambda x: np.zeros_like(x[:num_rows]),
+            {name: self.read(name, [self.head]) for name in self.fields},
         )
         if num_rows:
             rows["obs"] = self.read("obs", [self.head])

@@ -1,4 +1,4 @@
-"""`make`: any Gymnasium environment as a checked vector environment."""
+"""`make` and `atari`: environments as checked vector environments."""
 
 import functools
 import multiprocessing
@@ -9,7 +9,10 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium import vector
 
-VECTORIZATIONS = ("sync", "async")
+from keras_rl2x.envs.atari import make_atari
+from keras_rl2x.envs.frames import FrameStack
+
+VECTORIZATIONS = ("auto", "sync", "async")
 
 
 class Environments(vector.VectorWrapper):
@@ -18,11 +21,15 @@ class Environments(vector.VectorWrapper):
     Args:
         env: A `gymnasium.vector.VectorEnv`.
         seed: Integer, or `None`: what a collector seeds its first reset with.
+
+    Attributes:
+        frame_stack: Integer, of how many frames an observation consists.
     """
 
     def __init__(self, env, seed=None):
         super().__init__(env)
         self.seed = seed
+        self.frame_stack = getattr(env, "frame_stack", 1)
 
     def __enter__(self):
         return self
@@ -79,12 +86,15 @@ class ActionMask(gymnasium.Wrapper):
 def make(
     env,
     num_envs=1,
-    vectorization="sync",
+    vectorization="auto",
     seed=None,
     action_mask=False,
+    frame_stack=None,
     **kwargs,
 ):
     """Makes a vector environment.
+
+    The games of `"ALE/..."` are made by `atari`, with its arguments.
 
     Args:
         env: A Gymnasium id (`"CartPole-v1"`); a function that returns a
@@ -93,11 +103,14 @@ def make(
         num_envs: Integer, how many copies step together. Defaults to 1.
         vectorization: `"sync"`, one after the other in this process, or
             `"async"`, each in a process of its own: worth it where a step
-            takes longer than about a tenth of a millisecond.
+            takes longer than about a tenth of a millisecond. Defaults to
+            `"auto"`: `"sync"`, and for Atari `"native"`.
         seed: Integer seed of the first reset. Defaults to `None`.
         action_mask: Boolean, whether to move `info["action_mask"]`, which
             says which actions are allowed, into the observation; see
             `ActionMask`. Defaults to `False`.
+        frame_stack: Integer, of how many images an observation consists, see
+            `FrameStack`. Defaults to `None`: of what the environment gives.
         **kwargs: Passed to `gymnasium.make` or to the function, for instance
             `render_mode="rgb_array"`.
 
@@ -117,6 +130,14 @@ def make(
         obs, info = envs.reset(seed=envs.seed)
     ```
     """
+    if isinstance(env, str) and env.startswith("ALE/"):
+        if action_mask:
+            raise ValueError("Atari games have no `action_mask`: leave it out.")
+        if frame_stack is not None:
+            kwargs["frame_stack"] = frame_stack
+        if vectorization != "auto":
+            kwargs["vectorization"] = vectorization
+        return atari(env, num_envs, seed=seed, **kwargs)
     if isinstance(env, vector.VectorEnv):
         if kwargs or action_mask or num_envs not in (1, env.num_envs):
             raise ValueError(
@@ -130,7 +151,70 @@ def make(
             env, num_envs, vectorization, action_mask, kwargs
         )
     _check_autoreset(vectorized)
+    if frame_stack is not None:
+        vectorized = FrameStack(vectorized, frame_stack)
     return Environments(vectorized, seed)
+
+
+def atari(game, num_envs=1, seed=None, **kwargs):
+    """Makes Atari games, as the literature plays them.
+
+    Observations are the last 4 frames, grey, 84 x 84, the newest last, as
+    `uint8` images `(84, 84, 4)`; of every 4 frames that the machine makes one
+    is seen, the brighter of the last two. Rewards are the game's own score:
+    clip them where they are learned from (`clip_rewards` of `data.Replay` and
+    `data.Rollout`).
+
+    Args:
+        game: `"Pong"`, `"MsPacman"`, `"ALE/Pong-v5"` or `"pong"`.
+        num_envs: Integer, how many step together. Defaults to 1.
+        seed: Integer seed of the first reset. Defaults to `None`.
+        vectorization: `"native"`, all of it in C++ on threads; `"sync"` or
+            `"async"`, with Gymnasium's wrappers, as `make` has them, which
+            render, too (and need opencv-python-headless). Defaults to
+            `"native"`.
+        protocol: `"deepmind"`, that of Mnih et al. (2015), or `"sticky"`, that
+            of Machado et al. (2018); they differ in the next five arguments.
+            Defaults to `"deepmind"`.
+        repeat_action_probability: Float, with which a frame repeats the last
+            action instead. 0; sticky: 0.25.
+        episodic_life: Boolean, whether to lose a life ends what a value sums
+            up; the episode goes on. `True`; sticky: `False`.
+        fire_reset: Boolean, whether a reset presses the button with which some
+            games begin. `True`; sticky: `False`.
+        noop_max: Integer, up to how many frames without an action an episode
+            begins with. 30; sticky: 0.
+        full_action_space: Boolean, whether there are all 18 actions, or only
+            those that the game reacts to. `False` for both.
+        frame_stack: Integer. Defaults to 4.
+        frame_skip: Integer. Defaults to 4.
+        size: Integer, the height and width. Defaults to 84.
+        max_frames: Integer, where episodes are truncated, in frames. Defaults
+            to 108,000: half an hour.
+        num_threads: Integer, of the C++ environments. Defaults to 0: one for
+            each core.
+        render_mode: As in `gymnasium.make`, but not for `"native"`.
+
+    Returns:
+        An `Environments`.
+
+    Raises:
+        ValueError: If there is no such game, or an argument does not fit.
+
+    Reference:
+     - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
+     - [Machado et al., 2018](https://arxiv.org/abs/1709.06009), section 4
+
+    Example:
+
+    ```python
+    with keras_rl2x.envs.atari("Pong", num_envs=8, seed=0) as envs:
+        obs, info = envs.reset(seed=envs.seed)
+    ```
+    """
+    if kwargs.get("render_mode") is not None:
+        kwargs.setdefault("vectorization", "sync")
+    return Environments(make_atari(game, num_envs, **kwargs), seed)
 
 
 def _vectorize(env, num_envs, vectorization, action_mask, kwargs):

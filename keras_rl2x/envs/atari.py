@@ -1,0 +1,162 @@
+"""The games of the Arcade Learning Environment, as agents see them."""
+
+import difflib
+import functools
+import re
+
+import ale_py
+import gymnasium
+from ale_py import roms
+from ale_py.vector_env import AtariVectorEnv
+from gymnasium import spaces
+from gymnasium import vector
+from gymnasium import wrappers
+
+from keras_rl2x import extras
+from keras_rl2x.envs.frames import EpisodicLife
+from keras_rl2x.envs.frames import FrameStack
+
+# What differs between the ways in which the literature plays.
+PROTOCOLS = {
+    # Mnih et al., 2015, and all that compare with it.
+    "deepmind": {
+        "repeat_action_probability": 0.0,
+        "episodic_life": True,
+        "fire_reset": True,
+        "noop_max": 30,
+        "full_action_space": False,
+    },
+    # Machado et al., 2018, as in Dopamine and in Gymnasium's `ALE/...-v5`.
+    "sticky": {
+        "repeat_action_probability": 0.25,
+        "episodic_life": False,
+        "fire_reset": False,
+        "noop_max": 0,
+        "full_action_space": False,
+    },
+}
+
+_NEXT_STEP = vector.AutoresetMode.NEXT_STEP
+
+
+def make_atari(
+    game,
+    num_envs=1,
+    vectorization="native",
+    protocol="deepmind",
+    frame_stack=4,
+    frame_skip=4,
+    size=84,
+    max_frames=108_000,
+    num_threads=0,
+    render_mode=None,
+    **changes,
+):
+    """The vector environment of `envs.atari`, where the arguments are told."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            f"`protocol` must be one of {sorted(PROTOCOLS)}. "
+            f"Received: {protocol=}"
+        )
+    settings = dict(PROTOCOLS[protocol])
+    if not changes.keys() <= settings.keys():
+        raise ValueError(
+            f"Beside the arguments of `envs.atari`, those of its protocol "
+            f"can be given: {sorted(settings)}. Received: {sorted(changes)}"
+        )
+    settings |= changes
+    episodic_life = settings.pop("episodic_life")
+    settings |= {"rom": _rom(game), "frame_skip": frame_skip, "size": size}
+    settings["max_frames"] = max_frames
+    if vectorization == "native":
+        if render_mode is not None:
+            raise ValueError(
+                "The environments of ale-py that step in C++ do not render: "
+                f'use vectorization="sync". Received: {render_mode=}'
+            )
+        envs = _native(num_envs, num_threads, **settings)
+    else:
+        one = functools.partial(_wrapped, render_mode=render_mode, **settings)
+        kinds = {"sync": vector.SyncVectorEnv, "async": vector.AsyncVectorEnv}
+        if vectorization not in kinds:
+            raise ValueError(
+                "`vectorization` must be 'native', 'sync' or 'async'. "
+                f"Received: {vectorization=}"
+            )
+        envs = kinds[vectorization](
+            [one] * int(num_envs), autoreset_mode=_NEXT_STEP
+        )
+    if episodic_life:
+        envs = EpisodicLife(envs)
+    return FrameStack(envs, frame_stack)
+
+
+def _rom(game):
+    """The name of a game's file: `"ms_pacman"` for `"ALE/MsPacman-v5"`."""
+    name = re.sub(r"^ALE/|-v\d+$", "", str(game))
+    rom = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    known = roms.get_all_rom_ids()
+    if rom not in known:
+        near = difflib.get_close_matches(rom, known, 3, 0.5)
+        raise ValueError(
+            f"There is no Atari game {game!r}. Close to it: {near}. All names: "
+            "ale_py.roms.get_all_rom_ids()"
+        )
+    return rom
+
+
+def _native(num_envs, num_threads, rom, frame_skip, size, max_frames, **kwargs):
+    """All of it in C++, on threads."""
+    envs = AtariVectorEnv(
+        rom,
+        num_envs=int(num_envs),
+        num_threads=num_threads,
+        frameskip=frame_skip,
+        img_height=size,
+        img_width=size,
+        stack_num=1,
+        max_num_frames_per_episode=max_frames,
+        use_fire_reset=kwargs.pop("fire_reset"),
+        reward_clipping=False,
+        autoreset_mode=_NEXT_STEP,
+        **kwargs,
+    )
+    # It has one frame as its first axis.
+    envs.single_observation_space = spaces.Box(0, 255, (size, size), "uint8")
+    return envs
+
+
+def _wrapped(
+    rom,
+    frame_skip,
+    size,
+    max_frames,
+    noop_max,
+    fire_reset,
+    render_mode,
+    **kwargs,
+):
+    """One game, with Gymnasium's wrappers."""
+    extras.require(
+        "cv2", "opencv-python-headless", "Atari without C++ vectorization"
+    )
+    env = ale_py.AtariEnv(
+        rom,
+        frameskip=1,
+        max_num_frames_per_episode=max_frames,
+        render_mode=render_mode,
+        **kwargs,
+    )
+    if fire_reset and "FIRE" in env.get_action_meanings():
+        env = _FireReset(env)  # Before the no-ops; in C++ it comes after.
+    return wrappers.AtariPreprocessing(env, noop_max, frame_skip, size)
+
+
+class _FireReset(gymnasium.Wrapper):
+    """Presses the button with which some games begin."""
+
+    def reset(self, **kwargs):
+        self.env.reset(**kwargs)
+        fire = self.env.unwrapped.get_action_meanings().index("FIRE")
+        obs, _, _, _, info = self.env.step(fire)
+        return obs, info

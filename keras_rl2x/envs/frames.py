@@ -1,0 +1,114 @@
+"""Stacks of the last frames, so that one image tells which way things move."""
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium import vector
+
+
+class FrameStack(vector.VectorWrapper):
+    """Observations of the last frames, the newest last, channels last.
+
+    What came before an episode's first frame is black. A replay that is told
+    by `frame_stack` stores each frame once.
+
+    Args:
+        env: A `gymnasium.vector.VectorEnv` in `AutoresetMode.NEXT_STEP`, whose
+            observations are images `(height, width)` or
+            `(height, width, channels)`.
+        frames: Integer.
+
+    Attributes:
+        frame_stack: Integer, the number of frames.
+
+    Raises:
+        ValueError: If the observations are no images.
+    """
+
+    def __init__(self, env, frames):
+        super().__init__(env)
+        one = env.single_observation_space
+        if not isinstance(one, spaces.Box) or len(one.shape) not in (2, 3):
+            raise ValueError(
+                "Frames are images (height, width) or (height, width, "
+                "channels): leave `frame_stack` out. Received: "
+                f"observation_space={one}"
+            )
+        if int(frames) != frames or frames < 1:
+            raise ValueError(
+                "`frame_stack` must be an integer >= 1. "
+                f"Received: frame_stack={frames}"
+            )
+        self.frame_stack = int(frames)
+        height, width, *channels = one.shape
+        self._channels = channels[0] if channels else 1
+        self._frame = (env.num_envs, height, width, self._channels)
+        low, high = (
+            np.tile(bound.reshape(self._frame[1:]), self.frame_stack)
+            for bound in (np.minimum(one.low, 0), one.high)
+        )
+        self.single_observation_space = spaces.Box(low, high, dtype=one.dtype)
+        self.observation_space = vector.utils.batch_space(
+            self.single_observation_space, env.num_envs
+        )
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = self.env.reset(seed=seed, options=options)
+        space = self.observation_space
+        self._stack = np.zeros(space.shape, space.dtype)
+        self._over = np.zeros(self.num_envs, "bool")
+        return self._push(obs), info
+
+    def step(self, actions):
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        self._stack[self._over] = 0
+        self._over = episode_over(terminated, truncated, info)
+        return self._push(obs), reward, terminated, truncated, info
+
+    def _push(self, obs):
+        frame = obs.reshape(self._frame)
+        # A new array: whoever was given the last one may still read it.
+        self._stack = np.concatenate(
+            [self._stack[..., self._channels :], frame], axis=-1
+        )
+        return self._stack
+
+
+class EpisodicLife(vector.VectorWrapper):
+    """To lose a life terminates what is bootstrapped, not the episode.
+
+    Where `info["lives"]` falls, but not to 0, the step terminates, and
+    `info["life_lost"]` says that the game goes on.
+
+    Args:
+        env: A `gymnasium.vector.VectorEnv` that tells the lives.
+    """
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._lives = np.array(info["lives"])
+        return obs, info
+
+    def step(self, actions):
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        lives = np.array(info["lives"])
+        lost = (lives < self._lives) & ~(terminated | truncated)
+        self._lives = lives
+        return (
+            obs,
+            reward,
+            terminated | lost,
+            truncated,
+            info | {"life_lost": lost},
+        )
+
+
+def episode_over(terminated, truncated, info):
+    """Boolean array, where the next step of a vector environment only resets.
+
+    Args:
+        terminated: Boolean array `[num_envs]`.
+        truncated: Boolean array `[num_envs]`.
+        info: Dict, what `step` returned last; see `EpisodicLife`.
+    """
+    over = terminated | truncated
+    return over & ~info["life_lost"] if "life_lost" in info else over
