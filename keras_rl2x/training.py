@@ -96,13 +96,19 @@ def train(
     if run.interrupted:
         return run
     run.agent.save(os.path.join(log_dir, "agent.keras"))
-    result = evaluate(run.agent, env, evaluation_episodes, seed=1_000 + seed)
+    result = evaluate(
+        run.agent,
+        env,
+        evaluation_episodes,
+        seed=1_000 + seed,
+        **_env_arguments(settings),
+    )
     with open(os.path.join(log_dir, "evaluation.json"), "w") as file:
         json.dump(result, file)
     return run._replace(evaluation=result)
 
 
-def evaluate(agent, env, episodes=100, seed=1, num_envs=None):
+def evaluate(agent, env, episodes=100, seed=1, num_envs=None, **kwargs):
     """Plays greedy episodes.
 
     Args:
@@ -111,6 +117,7 @@ def evaluate(agent, env, episodes=100, seed=1, num_envs=None):
         episodes: Integer. Defaults to 100.
         seed: Integer seed of the environments. Defaults to 1.
         num_envs: Integer, how many play at once. Defaults to at most 20.
+        **kwargs: As in `rl.envs.make`.
 
     Returns:
         Dict with the `mean`, `std`, `min` and `max` of the returns, and the
@@ -121,7 +128,7 @@ def evaluate(agent, env, episodes=100, seed=1, num_envs=None):
     if episodes < 1:
         raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
     num_envs = num_envs or min(episodes, 20)
-    with envs.make(env, num_envs) as environments:
+    with envs.make(env, num_envs, **kwargs) as environments:
         agent.check_spaces(environments)
         policy = Policy(agent, environments.num_envs)
         returns = policy.play(environments, episodes, seed).returns
@@ -178,7 +185,10 @@ def _fit(environments, env, settings, log_dir, verbose):
         callbacks=[
             *parts.callbacks,
             callbacks.Evaluate(
-                env, seed=1_000 + settings["seed"], **settings["evaluate"]
+                env,
+                seed=1_000 + settings["seed"],
+                **settings["evaluate"],
+                **_env_arguments(settings),
             ),
             callbacks.TensorBoard(log_dir, settings),
             keras.callbacks.CSVLogger(history, append=restored is not None),
@@ -188,6 +198,12 @@ def _fit(environments, env, settings, log_dir, verbose):
         verbose=verbose,
     )
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
+
+
+def _env_arguments(settings):
+    """What the environments to evaluate in have in common with the others."""
+    alone = ("num_envs", "vectorization")
+    return {k: v for k, v in settings["env"].items() if k not in alone}
 
 
 def _find_folder(log_dir, settings, resume):

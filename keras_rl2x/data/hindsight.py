@@ -97,7 +97,7 @@ class HindsightReplay(Replay):
         self.strategy = strategy
         self.k = float(k)
         self._unchecked = _CHECKED
-        super().__init__(envs, capacity, gamma, n_step, seed)
+        super().__init__(envs, capacity, gamma, n_step, seed=seed)
 
     def _make_variables(self):
         super()._make_variables()

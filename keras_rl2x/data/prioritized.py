@@ -24,6 +24,7 @@ class PrioritizedReplay(Replay):
         capacity: As in `Replay`.
         gamma: As in `Replay`.
         n_step: As in `Replay`.
+        clip_rewards: As in `Replay`.
         alpha: Float, how much priorities matter; 0 draws uniformly. Defaults
             to 0.6.
         beta: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
@@ -45,6 +46,7 @@ class PrioritizedReplay(Replay):
         capacity,
         gamma,
         n_step=1,
+        clip_rewards=False,
         alpha=0.6,
         beta=0.4,
         epsilon=1e-6,
@@ -58,7 +60,7 @@ class PrioritizedReplay(Replay):
         self.alpha = float(alpha)
         self.beta = beta
         self.epsilon = float(epsilon)
-        super().__init__(envs, capacity, gamma, n_step, seed)
+        super().__init__(envs, capacity, gamma, n_step, clip_rewards, seed)
 
     def _make_variables(self):
         super()._make_variables()

@@ -23,6 +23,8 @@ class Replay:
         gamma: Float in [0, 1], the discount of one environment step.
         n_step: Integer, how many steps to fold into one. A fold ends early
             where the episode does, or at the newest row. Defaults to 1.
+        clip_rewards: Boolean, whether the rewards that are learned from are
+            clipped to [-1, 1]. Defaults to `False`.
         seed: Integer seed of the draws. Defaults to 0.
 
     Attributes:
@@ -50,7 +52,9 @@ class Replay:
     # Beside the stream: of `_queue` and `_live`.
     _bytes_per_cell = 4 + 8
 
-    def __init__(self, envs, capacity, gamma, n_step=1, seed=0):
+    def __init__(
+        self, envs, capacity, gamma, n_step=1, clip_rewards=False, seed=0
+    ):
         if not 0 <= gamma <= 1:
             raise ValueError(f"`gamma` must be in [0, 1]. Received: {gamma=}")
         if int(n_step) != n_step or n_step < 1:
@@ -64,6 +68,7 @@ class Replay:
             )
         self.gamma = float(gamma)
         self.n_step = int(n_step)
+        self.clip_rewards = clip_rewards
         self.seed = int(seed)
         self.stream = Stream(
             envs, -(-int(capacity) // envs.num_envs), self._bytes_per_cell
@@ -221,6 +226,8 @@ class Replay:
         terminated = stream.gather("terminated", path)
         ended = terminated | stream.gather("truncated", path)
         last = tf.range(1, self.n_step + 1)[None] >= to_head[:, None]
+        if self.clip_rewards:
+            reward = tf.clip_by_value(reward, -1.0, 1.0)
         reward, discount, steps = ops.n_step_return(
             reward, terminated, ended | last, self.gamma
         )

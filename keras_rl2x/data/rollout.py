@@ -37,6 +37,7 @@ class Rollout:
         envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
         steps: Integer, how many steps to take in every environment.
         gamma: Float in [0, 1], the discount of one environment step.
+        clip_rewards: As in `Replay`. Defaults to `False`.
         seed: Integer seed of the shuffles. Defaults to 0.
 
     Attributes:
@@ -57,7 +58,7 @@ class Rollout:
     ```
     """
 
-    def __init__(self, envs, steps, gamma, seed=0):
+    def __init__(self, envs, steps, gamma, clip_rewards=False, seed=0):
         if not 0 <= gamma <= 1:
             raise ValueError(f"`gamma` must be in [0, 1]. Received: {gamma=}")
         if int(steps) != steps or steps < 1:
@@ -67,6 +68,7 @@ class Rollout:
         self.steps = int(steps)
         self.num_envs = int(envs.num_envs)
         self.gamma = float(gamma)
+        self.clip_rewards = clip_rewards
         self.seed = int(seed)
         self.size = self.steps * self.num_envs
         self.updates = None
@@ -186,8 +188,11 @@ class Rollout:
         terminated, dead = rows["terminated"], rows["dead"]
         cut = terminated | rows["truncated"] | dead
 
+        reward = rows["reward"]
+        if self.clip_rewards:
+            reward = tf.clip_by_value(reward, -1.0, 1.0)
         so_far, carried = ops.running_returns(
-            rows["reward"], cut, self.gamma, self._so_far
+            reward, cut, self.gamma, self._so_far
         )
         self._so_far.assign(carried)
         return {
@@ -197,7 +202,7 @@ class Rollout:
                 next_obs,
             ),
             "action": rows["action"],
-            "reward": rows["reward"],
+            "reward": reward,
             "discount": self.gamma * tf.cast(~terminated, "float32"),
             "cut": cut,
             "live": ~dead,

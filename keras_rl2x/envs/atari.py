@@ -66,17 +66,33 @@ def make_atari(
         )
     settings |= changes
     episodic_life = settings.pop("episodic_life")
-    settings |= {"rom": _rom(game), "frame_skip": frame_skip, "size": size}
-    settings["max_frames"] = max_frames
+    rom = _rom(game)
     if vectorization == "native":
         if render_mode is not None:
             raise ValueError(
                 "The environments of ale-py that step in C++ do not render: "
                 f'use vectorization="sync". Received: {render_mode=}'
             )
-        envs = _native(num_envs, num_threads, **settings)
+        envs = _Native(
+            rom,
+            num_envs,
+            size,
+            num_threads=num_threads,
+            frameskip=frame_skip,
+            max_num_frames_per_episode=max_frames,
+            use_fire_reset=settings.pop("fire_reset"),
+            **settings,
+        )
     else:
-        one = functools.partial(_wrapped, render_mode=render_mode, **settings)
+        one = functools.partial(
+            _wrapped,
+            rom,
+            size,
+            frame_skip,
+            max_frames=max_frames,
+            render_mode=render_mode,
+            **settings,
+        )
         kinds = {"sync": vector.SyncVectorEnv, "async": vector.AsyncVectorEnv}
         if vectorization not in kinds:
             raise ValueError(
@@ -105,31 +121,35 @@ def _rom(game):
     return rom
 
 
-def _native(num_envs, num_threads, rom, frame_skip, size, max_frames, **kwargs):
+class _Native(AtariVectorEnv):
     """All of it in C++, on threads."""
-    envs = AtariVectorEnv(
-        rom,
-        num_envs=int(num_envs),
-        num_threads=num_threads,
-        frameskip=frame_skip,
-        img_height=size,
-        img_width=size,
-        stack_num=1,
-        max_num_frames_per_episode=max_frames,
-        use_fire_reset=kwargs.pop("fire_reset"),
-        reward_clipping=False,
-        autoreset_mode=_NEXT_STEP,
-        **kwargs,
-    )
-    # It has one frame as its first axis.
-    envs.single_observation_space = spaces.Box(0, 255, (size, size), "uint8")
-    return envs
+
+    def __init__(self, rom, num_envs, size, **kwargs):
+        super().__init__(
+            rom,
+            num_envs=int(num_envs),
+            img_height=size,
+            img_width=size,
+            stack_num=1,
+            reward_clipping=False,
+            autoreset_mode=_NEXT_STEP,
+            **kwargs,
+        )
+        # It has one frame as its first axis.
+        self.single_observation_space = spaces.Box(
+            0, 255, (size, size), "uint8"
+        )
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:  # One for each environment, of 31 bits.
+            seed %= 2**31 - self.num_envs
+        return super().reset(seed=seed, options=options)
 
 
 def _wrapped(
     rom,
-    frame_skip,
     size,
+    frame_skip,
     max_frames,
     noop_max,
     fire_reset,

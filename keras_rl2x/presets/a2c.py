@@ -3,6 +3,7 @@
 They begin from the field's presets. Only CartPole-v1 was measured here yet.
 """
 
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import ppo
 
 AGENT = "A2C"
@@ -28,12 +29,22 @@ DEFAULT = {
     "rollout": {
         "steps": 5,
         "gamma": 0.99,
+        "clip_rewards": False,
         "minibatch_size": None,
         "passes": 1,
     },
 }
 
 ENVS = {
+    **atari.games(
+        {
+            "env": {"num_envs": 16},
+            "network": {"own_critic": False},
+            "agent": {"entropy_weight": 0.01, "value_weight": 0.25},
+            "rollout": {"clip_rewards": True},
+            "evaluate": {"episodes": 8},
+        }
+    ),
     "CartPole-v1": {
         "score": 475.0,
         "optimizer": {"learning_rate": {"from": 7e-4, "to": 0.0, "over": 1}},

@@ -8,6 +8,8 @@ change is worth was tried on two to four seeds only; benchmarks/results/ has the
 whole presets over all seeds.
 """
 
+from keras_rl2x.presets import atari
+
 AGENT = "DQN"
 
 DEFAULT = {
@@ -16,7 +18,7 @@ DEFAULT = {
     "score": None,
     "threads": 1,
     "onednn": True,
-    "env": {"num_envs": 1, "vectorization": "sync"},
+    "env": {"num_envs": 1, "vectorization": "auto"},
     "network": {
         "kind": "auto",
         "units": (256, 256),
@@ -40,6 +42,7 @@ DEFAULT = {
         "capacity": 100_000,
         "gamma": 0.99,
         "n_step": 3,
+        "clip_rewards": False,
         "batch_size": 128,
         "alpha": 0.6,
         "beta": {"from": 0.4, "to": 1.0, "over": 1.0},
@@ -55,7 +58,29 @@ DEFAULT = {
     "evaluate": {"episodes": 20},
 }
 
+# With 8 environments of which each plays half a second in a chunk.
+ATARI = {
+    "env": {"num_envs": 8},
+    "agent": {"epsilon": {"to": 0.01, "over": 0.1}},
+    "optimizer": {"learning_rate": 1e-4},
+    "replay": {
+        "clip_rewards": True,
+        "capacity": 100_000,
+        "n_step": 1,
+        "batch_size": 32,
+    },
+    "collect": {
+        "env_steps_per_update": 4.0,
+        "warmup": 20_000,
+        "chunk": 16,
+        "overlap": True,
+    },
+    "target": {"every": 1_000},
+    "evaluate": {"episodes": 8},
+}
+
 ENVS = {
+    **atari.games(ATARI),
     # Ends are rare here, and their errors few and large: the Huber loss would
     # clip their gradients, the many small errors of bootstrapping outvote them,
     # and Q grow without bound (to 1,600 on one seed, where no return is worth

@@ -5,6 +5,8 @@ not MountainCarContinuous-v0 either: noise that stays leads up the hill.
 MountainCar-v0 and Hopper-v5 were not measured here yet.
 """
 
+from keras_rl2x.presets import atari
+
 AGENT = "PPO"
 
 ORTHOGONAL = {"class_name": "Orthogonal", "config": {"gain": 2**0.5}}
@@ -15,7 +17,7 @@ DEFAULT = {
     "score": None,
     "threads": 1,
     "onednn": False,
-    "env": {"num_envs": 8, "vectorization": "sync"},
+    "env": {"num_envs": 8, "vectorization": "auto"},
     "network": {
         "kind": "auto",
         "units": (64, 64),
@@ -45,6 +47,7 @@ DEFAULT = {
     "rollout": {
         "steps": 256,
         "gamma": 0.99,
+        "clip_rewards": False,
         "minibatch_size": 64,
         "passes": 10,
     },
@@ -53,6 +56,25 @@ DEFAULT = {
 }
 
 ENVS = {
+    **atari.games(
+        {
+            "network": {"own_critic": False},
+            "agent": {
+                "clip": {"from": 0.1, "to": 0.0, "over": 1},
+                "entropy_weight": 0.01,
+            },
+            "optimizer": {
+                "learning_rate": {"from": 2.5e-4, "to": 0.0, "over": 1},
+            },
+            "rollout": {
+                "steps": 128,
+                "clip_rewards": True,
+                "minibatch_size": 256,
+                "passes": 4,
+            },
+            "evaluate": {"episodes": 8},
+        }
+    ),
     "CartPole-v1": {
         "env_steps": 100_000,
         "score": 475.0,

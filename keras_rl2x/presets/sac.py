@@ -20,7 +20,7 @@ DEFAULT = {
     "score": None,
     "threads": 1,
     "onednn": True,
-    "env": {"num_envs": 1, "vectorization": "sync"},
+    "env": {"num_envs": 1, "vectorization": "auto"},
     "network": {
         "kind": "auto",
         "units": (256, 256),
@@ -41,6 +41,7 @@ DEFAULT = {
         "capacity": 1_000_000,
         "gamma": 0.99,
         "n_step": 1,
+        "clip_rewards": False,
         "batch_size": 256,
         "alpha": 0.6,
         "beta": {"from": 0.4, "to": 1.0, "over": 1.0},

@@ -197,7 +197,9 @@ class Filling:
 
     def __init__(self, steps=6, num_envs=4, seed=0):
         self.life = Life(num_envs, seed=3, end=0.3)
-        self.rollout = data.Rollout(environments(num_envs), steps, 0.9, seed)
+        self.rollout = data.Rollout(
+            environments(num_envs), steps, 0.9, seed=seed
+        )
         self.agent = Copies()
         self.rollout.begin(self.life.begin())
 

@@ -1,0 +1,23 @@
+"""What algorithms have in common on Atari. Data only."""
+
+# With their scores, which the presets of the field reach after ten million
+# steps; what was reached here is in benchmarks/results/.
+SCORES = {
+    "Pong": 18.0,
+    "Breakout": 30.0,
+    "SpaceInvaders": 500.0,
+    "Qbert": 4_000.0,
+    "Seaquest": 900.0,
+    "Freeway": 20.0,
+}
+
+# Convolutions are worth a thread of each core, and oneDNN.
+_SETTINGS = {"env_steps": 10_000_000, "threads": 0, "onednn": True}
+
+
+def games(settings):
+    """The same preset for each of the games: a dict by their ids."""
+    return {
+        f"ALE/{game}-v5": {**_SETTINGS, "score": score, **settings}
+        for game, score in SCORES.items()
+    }
