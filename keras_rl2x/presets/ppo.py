@@ -18,6 +18,7 @@ DEFAULT = {
     "env": {"num_envs": 8, "vectorization": "sync"},
     "network": {
         "kind": "auto",
+        "dtype": None,
         "units": (64, 64),
         "activation": "tanh",
         "kernel_initializer": ORTHOGONAL,
