@@ -54,8 +54,7 @@ def impala_cnn(
 ):
     """The deep residual network of the IMPALA paper, without its LSTM.
 
-    It learns more from a frame than `nature_cnn`, and takes several times as
-    long.
+    It learns more from a frame than `nature_cnn`, and takes ten times as long.
 
     Args:
         observation_space: As in `nature_cnn`, at least 8 pixels high and wide.
