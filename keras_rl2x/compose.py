@@ -16,7 +16,15 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
 }
 
-NORMALIZATIONS = {"batch_renormalization": networks.BatchRenormalization}
+NORMALIZATIONS = {
+    "batch_renormalization": networks.BatchRenormalization,
+    "layer": keras.layers.LayerNormalization,
+}
+
+CONVOLUTIONAL = {
+    "nature_cnn": networks.nature_cnn,
+    "impala_cnn": networks.impala_cnn,
+}
 
 Parts = collections.namedtuple(
     "Parts", ["agent", "dataset", "callbacks", "steps_per_epoch", "epochs"]
@@ -76,7 +84,7 @@ def _from_rollouts(environments, settings):
     arguments = dict(settings["rollout"])
     sizes = {key: arguments.pop(key) for key in ("minibatch_size", "passes")}
     rollout = data.Rollout(environments, seed=settings["seed"], **arguments)
-    remembers = settings["network"]["memory"] > 0
+    remembers = settings["network"].get("memory", 0) > 0
     dataset = rollout.dataset(**sizes, sequences=remembers)
     per_epoch, epochs = _rollout_budget(settings, rollout.size)
     steps_per_epoch = per_epoch * rollout.updates
@@ -194,18 +202,27 @@ def _find(table, setting, name):
     return table[name]
 
 
-def _make_network(space, seed, kind, memory=0, **arguments):
-    if memory:
-        return networks.lstm(space, memory=memory, seed=seed, **arguments)
+def _make_network(space, seed, kind, memory=0, dtype=None, **arguments):
     if kind == "auto":
         images = len(space.shape or ()) == 3
         kind = "nature_cnn" if images else "mlp"
-    if kind == "nature_cnn":
-        return networks.nature_cnn(space, seed=seed)
+    convolutional = kind in CONVOLUTIONAL and not memory
+    if dtype is not None and not convolutional:
+        raise ValueError(
+            "`network.dtype` is for convolutional networks only: leave it "
+            f"`None` where there are none. Received: {dtype!r}"
+        )
+    if memory:
+        return networks.lstm(space, memory=memory, seed=seed, **arguments)
+    if convolutional:
+        normalization = arguments.get("normalization")
+        return CONVOLUTIONAL[kind](
+            space, seed=seed, normalization=normalization, dtype=dtype
+        )
     if kind == "mlp":
         return networks.mlp(space, seed=seed, **arguments)
     raise ValueError(
-        "`network.kind` must be 'auto', 'mlp' or 'nature_cnn'. "
+        "`network.kind` must be 'auto', 'mlp', 'nature_cnn' or 'impala_cnn'. "
         f"Received: {kind!r}"
     )
 

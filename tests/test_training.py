@@ -100,8 +100,20 @@ def test_network_kinds(tmp_path):
         def step(self, action):
             return self.reset()[0], *super().step(action)[1:]
 
-    run = train(tmp_path, Pictures, env_steps=60)
+    run = train(tmp_path / "auto", Pictures, env_steps=60)
     assert run.agent.network.name == "nature_cnn"
+    run = train(
+        tmp_path / "impala",
+        Pictures,
+        env_steps=60,
+        overrides={
+            "network.kind": "impala_cnn",
+            "network.dtype": "mixed_bfloat16",
+        },
+    )
+    assert run.agent.network.name == "impala_cnn"
+    layer = run.agent.network.get_layer(index=2)
+    assert layer.compute_dtype == "bfloat16"
 
 
 def test_critics_may_be_wider_and_normalized(tmp_path):

@@ -2,8 +2,9 @@
 
 from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
-from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
+from keras_rl2x.networks.convolutional import impala_cnn
+from keras_rl2x.networks.convolutional import nature_cnn
 from keras_rl2x.networks.distributional import CategoricalMean
 from keras_rl2x.networks.distributional import action_distributions
 from keras_rl2x.networks.functional import as_functional
@@ -35,6 +36,7 @@ __all__ = [
     "actor_critic",
     "as_functional",
     "critic_value",
+    "impala_cnn",
     "inputs",
     "lstm",
     "memory_size",

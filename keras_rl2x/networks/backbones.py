@@ -1,4 +1,7 @@
-"""Backbones: from an observation space to a vector of features."""
+"""Backbones: from an observation space to a vector of features.
+
+Those of images are in `convolutional`.
+"""
 
 import keras
 import numpy as np
@@ -92,6 +95,7 @@ def mlp(
     seed=None,
     action_space=None,
     normalization=None,
+    before_activation=False,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
@@ -108,7 +112,11 @@ def mlp(
             takes `{"action": ..., "observation": ...}`. Defaults to `None`.
         normalization: Function without arguments that returns a layer, such as
             `BatchRenormalization`: one is put before and behind each hidden
-            layer. Defaults to `None`.
+            layer (CrossQ's order). Defaults to `None`.
+        before_activation: Boolean, whether each of these layers is put between
+            a hidden layer and its activation instead, with none in front
+            (PQN's order, also that of the convolutional networks). Defaults to
+            `False`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
@@ -120,7 +128,14 @@ def mlp(
         x = keras.layers.Concatenate()([x, keras.layers.Flatten()(action)])
         entries = {"action": action, "observation": entries}
     x, _ = hidden_layers(
-        x, units, activation, kernel_initializer, normalize, seed, normalization
+        x,
+        units,
+        activation,
+        kernel_initializer,
+        normalize,
+        seed,
+        normalization,
+        before_activation,
     )
     return keras.Model(entries, x, name="mlp")
 
@@ -154,6 +169,7 @@ def hidden_layers(
     normalize,
     seed,
     normalization=None,
+    before_activation=False,
 ):
     """Dense layers; see `mlp`.
 
@@ -162,69 +178,31 @@ def hidden_layers(
     """
     if normalize:
         x = RunningNormalization()(x)
-    if normalization is not None:
+    between = normalization is not None and before_activation
+    if normalization is not None and not between:
         x = normalization()(x)
-    initializers = _seeded(kernel_initializer, seed)
+    initializers = seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
         x = keras.layers.Dense(
             int(width),
-            activation,
+            None if between else activation,
             kernel_initializer=next(initializers),
             name=f"hidden_{i}",
         )(x)
         if normalization is not None:
             x = normalization()(x)
+        if between:
+            x = keras.layers.Activation(activation)(x)
     return x, initializers
 
 
-def nature_cnn(observation_space, units=512, seed=None):
-    """The convolutional network of the Nature DQN paper.
+def seeded(kernel_initializer, seed):
+    """Endless copies of one initializer, each with its own seed.
 
     Args:
-        observation_space: A `gymnasium.spaces.Box` of images
-            `(height, width, channels)`, at least 36 pixels high and wide;
-            `uint8` images are scaled from 0-255 to 0-1 in the graph.
-        units: Integer, the width of the last, dense layer. Defaults to 512.
-        seed: Integer seed of the initial weights. Defaults to `None`.
-
-    Returns:
-        A `keras.Model` from observations to features `[B, units]`.
-
-    Raises:
-        ValueError: If the space does not hold such images.
-
-    Reference:
-     - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
+        kernel_initializer: As in `keras.layers.Dense`.
+        seed: Integer, or `None`: they follow `keras.utils.set_random_seed`.
     """
-    leaf = spaces.spec(observation_space)
-    images = isinstance(leaf, spaces.Leaf) and len(leaf.shape) == 3
-    if not images or min(leaf.shape[:2]) < 36:
-        raise ValueError(
-            "`nature_cnn` needs images (height, width, channels) of at least "
-            "36 x 36 pixels: use `mlp`, or a `keras.Model` of your own. "
-            f"Received: observation_space={observation_space}"
-        )
-    entry = keras.Input(leaf.shape, dtype=leaf.dtype, name="observation")
-    scale = 1 / 255 if leaf.dtype == "uint8" else 1.0
-    x = keras.layers.Rescaling(scale)(entry)
-    initializers = _seeded("he_uniform", seed)
-    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-        x = keras.layers.Conv2D(
-            filters,
-            size,
-            stride,
-            activation="relu",
-            kernel_initializer=next(initializers),
-        )(x)
-    x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(
-        int(units), "relu", kernel_initializer=next(initializers)
-    )(x)
-    return keras.Model(entry, x, name="nature_cnn")
-
-
-def _seeded(kernel_initializer, seed):
-    """Endless copies of one initializer, each with its own seed."""
     first = keras.initializers.get(kernel_initializer)
     rng = np.random.default_rng(seed)
     while True:
@@ -232,7 +210,6 @@ def _seeded(kernel_initializer, seed):
             yield first  # A function: it has no seed to set.
             continue
         config = first.get_config()
-        # Without a seed, Keras's own follows `keras.utils.set_random_seed`.
         if seed is not None and "seed" in config:
             config["seed"] = int(rng.integers(2**31))
         yield type(first).from_config(config)

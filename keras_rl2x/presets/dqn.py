@@ -21,6 +21,7 @@ DEFAULT = {
     "env": {"num_envs": 1, "vectorization": "auto"},
     "network": {
         "kind": "auto",
+        "dtype": None,
         "units": (256, 256),
         "activation": "relu",
         "kernel_initializer": "glorot_uniform",

@@ -20,6 +20,7 @@ DEFAULT = {
     "env": {"num_envs": 8, "vectorization": "auto"},
     "network": {
         "kind": "auto",
+        "dtype": None,
         "units": (64, 64),
         "activation": "tanh",
         "kernel_initializer": ORTHOGONAL,

@@ -45,6 +45,20 @@ NETWORKS = {
         1e-6,
     ),
     "cnn": (lambda: q_network(networks.nature_cnn(IMAGES, 16)), IMAGES, 1e-4),
+    "impala": (
+        lambda: q_network(networks.impala_cnn(IMAGES, 16)),
+        IMAGES,
+        1e-4,
+    ),
+    "normalized": (
+        lambda: q_network(
+            networks.nature_cnn(
+                IMAGES, 16, normalization=keras.layers.LayerNormalization
+            )
+        ),
+        IMAGES,
+        1e-4,
+    ),
     "layer_norm": (
         lambda: with_layers(keras.layers.LayerNormalization()),
         BOX,

@@ -128,6 +128,15 @@ def test_large_convolutions_run_in_the_graph():
     assert Policy(agent_of(network), 8).where == "graph"
 
 
+def test_half_precision_runs_in_the_graph_without_a_warning():
+    space = gym.Box(0, 255, (36, 36, 1), "uint8")
+    backbone = networks.nature_cnn(space, 8, dtype="mixed_bfloat16")
+    agent = agent_of(networks.action_values(backbone, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Policy(agent, 1).where == "graph"
+
+
 def test_where_there_is_a_gpu_it_is_used(monkeypatch):
     monkeypatch.setattr(
         keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"]

@@ -37,7 +37,7 @@ class Reach(gymnasium.Env):
 class Pictures(gymnasium.Env):
     """Bright pictures ask for action 1, dark ones for action 0."""
 
-    observation_space = spaces.Box(0, 255, (32, 32, 3), "uint8")
+    observation_space = spaces.Box(0, 255, (36, 36, 3), "uint8")
     action_space = spaces.Discrete(2)
 
     def reset(self, seed=None, options=None):
@@ -50,7 +50,7 @@ class Pictures(gymnasium.Env):
 
     def _draw(self):
         self.bright = int(self.np_random.integers(2))
-        noise = self.np_random.integers(0, 55, (32, 32, 3), "uint8")
+        noise = self.np_random.integers(0, 55, (36, 36, 3), "uint8")
         return noise + np.uint8(200 * self.bright)
 
 

@@ -179,51 +179,20 @@ def test_without_a_seed_keras_decides():
     assert not same(network, other)
 
 
-# nature_cnn
+def kinds(network):
+    return [type(layer).__name__ for layer in network.layers]
 
 
-def test_nature_cnn_is_that_of_the_paper():
-    network = networks.nature_cnn(gym.Box(0, 255, (84, 84, 4), "uint8"))
-    shapes = [w.shape for w in network.get_weights() if w.ndim > 1]
-    # 84 -> 20 -> 9 -> 7, and 7 * 7 * 64 = 3136.
-    assert shapes == [
-        (8, 8, 4, 32),
-        (4, 4, 32, 64),
-        (3, 3, 64, 64),
-        (3136, 512),
-    ]
-
-
-def test_nature_cnn_scales_bytes_and_not_floats():
-    bytes_space = gym.Box(0, 255, (36, 36, 1), "uint8")
-    floats_space = gym.Box(0, 1, (36, 36, 1))
-    obs = sample(bytes_space, 2)
-    network = networks.nature_cnn(bytes_space, units=16, seed=0)
-    other = networks.nature_cnn(floats_space, units=16, seed=0)
-    assert same(network, other)
-    np.testing.assert_allclose(
-        network(obs), other(obs.astype("float32") / 255), rtol=1e-4, atol=1e-5
+def test_where_mlp_normalizes():
+    space, layer = gym.Box(-1, 1, (4,)), keras.layers.LayerNormalization
+    around = networks.mlp(space, (8, 8), normalization=layer)
+    between = networks.mlp(
+        space, (8, 8), normalization=layer, before_activation=True
     )
-
-
-def test_seeds_of_nature_cnn():
-    space = gym.Box(0, 255, (36, 36, 1), "uint8")
-    network = networks.nature_cnn(space, 8, seed=1)
-    assert same(network, networks.nature_cnn(space, 8, seed=1))
-    assert not same(network, networks.nature_cnn(space, 8, seed=2))
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        gym.Box(0, 255, (35, 84, 4), "uint8"),
-        gym.Box(0, 255, (4, 84, 84), "uint8"),
-        gym.Box(0, 255, (84, 84), "uint8"),
-        gym.Discrete(3),
-        gym.Dict(image=gym.Box(0, 255, (84, 84, 4), "uint8")),
-    ],
-    ids=lambda space: str(space)[:30],
-)
-def test_nature_cnn_refuses_what_is_no_image(space):
-    with pytest.raises(ValueError, match="at least 36 x 36 pixels: use `mlp`"):
-        networks.nature_cnn(space)
+    normalize = "LayerNormalization"
+    assert kinds(around)[-5:] == [normalize, *2 * ["Dense", normalize]]
+    assert kinds(between)[-6:] == 2 * ["Dense", normalize, "Activation"]
+    assert kinds(between).count(normalize) == 2
+    obs = sample(space)
+    # The last layer's outputs: of mean 0, or past the ReLU.
+    assert np.min(around(obs)) < 0 <= np.min(between(obs))

@@ -1,0 +1,131 @@
+"""Backbones of images: convolutional networks, channels last."""
+
+import keras
+
+from keras_rl2x import spaces
+from keras_rl2x.networks.backbones import seeded
+
+
+def nature_cnn(
+    observation_space, units=512, seed=None, normalization=None, dtype=None
+):
+    """The convolutional network of the Nature DQN paper.
+
+    Args:
+        observation_space: A `gymnasium.spaces.Box` of images
+            `(height, width, channels)`, at least 36 pixels high and wide;
+            `uint8` images are scaled from 0-255 to 0-1 in the graph.
+        units: Integer, the width of the last, dense layer. Defaults to 512.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+        normalization: Function without arguments that returns a layer, such as
+            `keras.layers.LayerNormalization`: one is put before each
+            activation. Defaults to `None`.
+        dtype: What its layers compute with, as in `keras.layers.Layer`:
+            `"mixed_bfloat16"` takes less time on processors that have it. The
+            weights and the features stay `float32`. Defaults to `None`,
+            Keras's own.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units]`.
+
+    Raises:
+        ValueError: If the space does not hold such images.
+
+    Reference:
+     - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
+    """
+    entry, x = _images(observation_space, "nature_cnn", 36, dtype)
+    initializers = seeded("he_uniform", seed)
+    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        x = keras.layers.Conv2D(
+            filters,
+            size,
+            stride,
+            kernel_initializer=next(initializers),
+            dtype=dtype,
+        )(x)
+        x = _activate(x, normalization, dtype)
+    x = _features(x, units, next(initializers), normalization, dtype)
+    return keras.Model(entry, x, name="nature_cnn")
+
+
+def impala_cnn(
+    observation_space, units=256, seed=None, normalization=None, dtype=None
+):
+    """The deep residual network of the IMPALA paper, without its LSTM.
+
+    It learns more from a frame than `nature_cnn`, and takes ten times as long.
+
+    Args:
+        observation_space: As in `nature_cnn`, at least 8 pixels high and wide.
+        units: Integer, the width of the last, dense layer. Defaults to 256.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+        normalization: As in `nature_cnn`.
+        dtype: As in `nature_cnn`.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units]`.
+
+    Raises:
+        ValueError: If the space does not hold such images.
+
+    Reference:
+     - [Espeholt et al., 2018](https://arxiv.org/abs/1802.01561), figure 3
+       (large)
+    """
+    entry, x = _images(observation_space, "impala_cnn", 8, dtype)
+    # As the authors' library draws them; larger weights would add up over the
+    # residual blocks.
+    initializers = seeded("lecun_normal", seed)
+
+    def convolve(x, filters):
+        return keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            kernel_initializer=next(initializers),
+            dtype=dtype,
+        )(x)
+
+    for filters in (16, 32, 32):
+        x = convolve(x, filters)
+        x = keras.layers.MaxPooling2D(3, 2, padding="same", dtype=dtype)(x)
+        for _ in range(2):
+            skipped = x
+            for _ in range(2):
+                x = convolve(_activate(x, normalization, dtype), filters)
+            x = keras.layers.Add(dtype=dtype)([x, skipped])
+    x = _activate(x, normalization, dtype)
+    x = _features(x, units, next(initializers), normalization, dtype)
+    return keras.Model(entry, x, name="impala_cnn")
+
+
+def _images(observation_space, name, least, dtype):
+    """Tuple: the `keras.Input` of images, and a tensor scaled to 0-1."""
+    leaf = spaces.spec(observation_space)
+    images = isinstance(leaf, spaces.Leaf) and len(leaf.shape) == 3
+    if not images or min(leaf.shape[:2]) < least:
+        raise ValueError(
+            f"`{name}` needs images (height, width, channels) of at least "
+            f"{least} x {least} pixels: use `mlp`, or a `keras.Model` of your "
+            f"own. Received: observation_space={observation_space}"
+        )
+    entry = keras.Input(leaf.shape, dtype=leaf.dtype, name="observation")
+    scale = 1 / 255 if leaf.dtype == "uint8" else 1.0
+    return entry, keras.layers.Rescaling(scale, dtype=dtype)(entry)
+
+
+def _activate(x, normalization, dtype):
+    if normalization is not None:
+        x = normalization()(x)
+    return keras.layers.ReLU(dtype=dtype)(x)
+
+
+def _features(x, units, initializer, normalization, dtype):
+    """The last, dense layer, `[B, units]`."""
+    x = keras.layers.Flatten(dtype=dtype)(x)
+    x = keras.layers.Dense(
+        int(units), kernel_initializer=initializer, dtype=dtype
+    )(x)
+    # Heads, losses and log-probabilities need all the digits.
+    return _activate(x, normalization, "float32")

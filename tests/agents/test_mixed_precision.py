@@ -1,0 +1,113 @@
+"""Agents whose convolutions compute in half precision."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rl2x as rl
+from keras_rl2x.acting import Policy
+from tests.agents import harness
+from tests.agents.test_dqn import Pictures
+
+DTYPE = "mixed_bfloat16"
+
+
+def dqn(envs, make=rl.networks.nature_cnn, dtype=DTYPE):
+    network = make(envs.single_observation_space, 16, seed=0, dtype=dtype)
+    space = envs.single_action_space
+    return rl.agents.DQN(network, space, epsilon=0.2, seed=0)
+
+
+def ppo(envs):
+    observations, actions = (
+        envs.single_observation_space,
+        envs.single_action_space,
+    )
+    network = rl.networks.nature_cnn(observations, 16, seed=0, dtype=DTYPE)
+    return rl.agents.PPO(network, actions, seed=0)
+
+
+def live(envs):
+    """A DQN that has lived in the pictures, and learnt."""
+    agent = dqn(envs)
+    agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=10)
+    replay = rl.data.Replay(envs, 600, gamma=0.0)
+    agent.fit(
+        replay.dataset(16),
+        steps_per_epoch=60,
+        callbacks=[
+            rl.callbacks.Collect(envs, replay, warmup=100),
+            rl.callbacks.TargetUpdate(20),
+        ],
+        verbose=0,
+    )
+    return agent
+
+
+def assert_tells_pictures_apart(agent):
+    dark = np.random.default_rng(0).integers(0, 55, (8, 36, 36, 3), "uint8")
+    np.testing.assert_array_equal(agent.act(dark, explore=False), 0)
+    np.testing.assert_array_equal(agent.act(dark + 200, explore=False), 1)
+
+
+def test_dqn_learns(tmp_path):
+    with harness.make_envs(Pictures) as envs:
+        agent = live(envs)
+        again = live(envs)
+    harness.assert_same(agent.get_state(), again.get_state())
+    assert_tells_pictures_apart(agent)
+    agent.save(tmp_path / "agent.keras")
+    copy = rl.load(tmp_path / "agent.keras")
+    obs = harness.random_obs(envs)
+    np.testing.assert_array_equal(copy.q_network(obs), agent.q_network(obs))
+    layer = copy.network.get_layer(index=2)
+    assert layer.compute_dtype == "bfloat16"
+
+
+def test_ppo_learns():
+    agent = harness.live(
+        ppo,
+        Pictures,
+        20,
+        gamma=0.0,
+        minibatch_size=32,
+        passes=4,
+        learning_rate=1e-3,
+    )
+    assert_tells_pictures_apart(agent)
+
+
+@pytest.mark.parametrize(
+    "make", [rl.networks.nature_cnn, rl.networks.impala_cnn]
+)
+def test_gradients_are_those_of_single_precision(make):
+    envs = harness.make_envs(Pictures)
+    obs = harness.random_obs(envs)
+    found = []
+    for dtype in (DTYPE, None):
+        agent = dqn(envs, make, dtype)
+        with tf.GradientTape() as tape:
+            q = agent.q_network(obs, training=True)
+            assert q.dtype == "float32"
+            loss = tf.reduce_mean(tf.square(q - 1))
+        gradients = tape.gradient(loss, agent.q_network.trainable_variables)
+        assert all(gradient.dtype == "float32" for gradient in gradients)
+        found.append(np.concatenate([np.ravel(g) for g in gradients]))
+    half, single = found
+    assert np.isfinite(half).all() and np.any(half)
+    error = np.linalg.norm(half - single) / np.linalg.norm(single)
+    assert error < 0.1
+
+
+@pytest.mark.parametrize("num_envs", [1, 8])
+def test_acting_agrees(num_envs):
+    envs = harness.make_envs(Pictures)
+    agent = dqn(envs)
+    obs = harness.random_obs(envs, num_envs)
+    policy = Policy(agent, num_envs)
+    policy.snapshot()
+    assert policy.where == "graph"
+    np.testing.assert_array_equal(
+        policy.greedy(obs), np.argmax(agent.q_network(obs), axis=-1)
+    )
