@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_rl2x import spaces
+from keras_rl2x.networks.noisy import NoisyDense
 from keras_rl2x.networks.normalization import RunningNormalization
 
 
@@ -92,6 +93,7 @@ def mlp(
     seed=None,
     action_space=None,
     normalization=None,
+    noisy=False,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
@@ -109,6 +111,8 @@ def mlp(
         normalization: Function without arguments that returns a layer, such as
             `BatchRenormalization`: one is put before and behind each hidden
             layer. Defaults to `None`.
+        noisy: Boolean, whether the layers are `NoisyDense`, with the initial
+            values of that; for agents that draw noise. Defaults to `False`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
@@ -120,7 +124,14 @@ def mlp(
         x = keras.layers.Concatenate()([x, keras.layers.Flatten()(action)])
         entries = {"action": action, "observation": entries}
     x, _ = hidden_layers(
-        x, units, activation, kernel_initializer, normalize, seed, normalization
+        x,
+        units,
+        activation,
+        kernel_initializer,
+        normalize,
+        seed,
+        normalization,
+        noisy,
     )
     return keras.Model(entries, x, name="mlp")
 
@@ -154,6 +165,7 @@ def hidden_layers(
     normalize,
     seed,
     normalization=None,
+    noisy=False,
 ):
     """Dense layers; see `mlp`.
 
@@ -166,18 +178,16 @@ def hidden_layers(
         x = normalization()(x)
     initializers = _seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
-        x = keras.layers.Dense(
-            int(width),
-            activation,
-            kernel_initializer=next(initializers),
-            name=f"hidden_{i}",
-        )(x)
+        layer = _dense(
+            width, activation, next(initializers), noisy, name=f"hidden_{i}"
+        )
+        x = layer(x)
         if normalization is not None:
             x = normalization()(x)
     return x, initializers
 
 
-def nature_cnn(observation_space, units=512, seed=None):
+def nature_cnn(observation_space, units=512, seed=None, noisy=False):
     """The convolutional network of the Nature DQN paper.
 
     Args:
@@ -186,6 +196,8 @@ def nature_cnn(observation_space, units=512, seed=None):
             `uint8` images are scaled from 0-255 to 0-1 in the graph.
         units: Integer, the width of the last, dense layer. Defaults to 512.
         seed: Integer seed of the initial weights. Defaults to `None`.
+        noisy: Boolean, whether the dense layer is a `NoisyDense`; see `mlp`.
+            Defaults to `False`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units]`.
@@ -217,10 +229,17 @@ def nature_cnn(observation_space, units=512, seed=None):
             kernel_initializer=next(initializers),
         )(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(
-        int(units), "relu", kernel_initializer=next(initializers)
-    )(x)
+    x = _dense(units, "relu", next(initializers), noisy)(x)
     return keras.Model(entry, x, name="nature_cnn")
+
+
+def _dense(units, activation, initializer, noisy, name=None):
+    if noisy:
+        seed = getattr(initializer, "seed", None)
+        return NoisyDense(units, activation, seed=seed, name=name)
+    return keras.layers.Dense(
+        int(units), activation, kernel_initializer=initializer, name=name
+    )
 
 
 def _seeded(kernel_initializer, seed):

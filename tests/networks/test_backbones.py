@@ -227,3 +227,26 @@ def test_seeds_of_nature_cnn():
 def test_nature_cnn_refuses_what_is_no_image(space):
     with pytest.raises(ValueError, match="at least 36 x 36 pixels: use `mlp`"):
         networks.nature_cnn(space)
+
+
+def test_noisy_layers():
+    space = gym.Box(-1, 1, (4,))
+    network = networks.mlp(space, (8, 6), "tanh", noisy=True, seed=0)
+    layers = [network.get_layer(f"hidden_{i}") for i in (0, 1)]
+    for layer in layers:
+        assert isinstance(layer, networks.NoisyDense)
+        assert layer.activation is keras.activations.tanh
+    assert layers[0].seed != layers[1].seed
+    same, other = (
+        networks.mlp(space, (8, 6), noisy=True, seed=seed) for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(same.weights[0], network.weights[0])
+    assert np.any(other.weights[0] != network.weights[0])
+
+
+def test_the_dense_layer_of_nature_cnn_may_be_noisy():
+    space = gym.Box(0, 255, (36, 36, 1), "uint8")
+    network = networks.nature_cnn(space, 8, seed=0, noisy=True)
+    assert isinstance(network.layers[-1], networks.NoisyDense)
+    assert network.layers[-1].activation is keras.activations.relu
+    assert network.output.shape == (None, 8)
