@@ -2,13 +2,10 @@
 
 import keras
 
-from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
+from keras_rl2x.agents import value_based
 from keras_rl2x.agents.agent import Agent
-
-LOSSES = {"huber": ops.huber, "squared": ops.squared}
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -68,21 +65,9 @@ class DQN(Agent):
         seed=None,
         **kwargs,
     ):
-        leaf = spaces.require(action_space, ("discrete",), type(self).__name__)
-        if loss not in LOSSES:
-            raise ValueError(
-                f"`loss` must be one of {sorted(LOSSES)}. Received: {loss=}"
-            )
         super().__init__(action_space, seed, **kwargs)
-        self.epsilon = epsilon
+        value_based.build(self, network, epsilon, head, loss)
         self.double = double
-        self.head = head
-        self.loss_name = loss
-        self.network = network
-        self.q_network = networks.action_values(
-            network, leaf.num_classes[0], head, seed
-        )
-        self.target_network = networks.Target(self.q_network)
         self.built = True
 
     @property
@@ -94,13 +79,10 @@ class DQN(Agent):
         return ((self.target_network, self.q_network),)
 
     def call(self, obs):
-        best = keras.ops.argmax(self.q_network(obs), axis=-1)
-        return spaces.to_env(self.action_spec, best)
+        return value_based.greedy(self, obs)
 
     def exploration(self):
-        if callable(self.epsilon):
-            return {"epsilon": float(self.epsilon(self.env_steps))}
-        return {"epsilon": float(self.epsilon)}
+        return value_based.exploration(self)
 
     def train_step(self, batch):
         reward, discount = batch["reward"], batch["discount"]
@@ -110,33 +92,13 @@ class DQN(Agent):
             target = ops.double_q_target(reward, discount, q_next, online)
         else:
             target = ops.q_target(reward, discount, q_next)
-
-        def loss_fn():
-            q_values = self.q_network(batch["obs"], training=True)
-            q_value = ops.take(q_values, batch["action"])  # [B]
-            td_error = target - q_value
-            error = LOSSES[self.loss_name](td_error)
-            return ops.weighted_mean(error, batch["weight"]), (
-                q_value,
-                td_error,
-            )
-
-        loss, (q_value, td_error) = self.minimize(
-            loss_fn, self.q_network.trainable_variables
-        )
-        return self.finish(
-            batch,
-            loss=loss,
-            q_value=q_value,
-            td_error=keras.ops.abs(td_error),
-        )
+        loss, q_value, td_error = value_based.fit_values(self, batch, target)
+        return self.finish(batch, loss=loss, q_value=q_value, td_error=td_error)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
-            "epsilon": keras.saving.serialize_keras_object(self.epsilon),
+            **value_based.get_config(self),
             "double": self.double,
-            "head": self.head,
             "loss": self.loss_name,
         }

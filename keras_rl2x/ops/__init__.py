@@ -1,5 +1,9 @@
 """The mathematics of reinforcement learning: pure functions of tensors."""
 
+from keras_rl2x.ops.categorical import categorical_kl
+from keras_rl2x.ops.categorical import categorical_mean
+from keras_rl2x.ops.categorical import categorical_support
+from keras_rl2x.ops.categorical import categorical_target
 from keras_rl2x.ops.distributions import Bernoulli
 from keras_rl2x.ops.distributions import Categorical
 from keras_rl2x.ops.distributions import DiagonalGaussian
@@ -30,6 +34,7 @@ from keras_rl2x.ops.value import q_target
 from keras_rl2x.ops.value import soft_value
 from keras_rl2x.ops.value import squared
 from keras_rl2x.ops.value import take
+from keras_rl2x.ops.value import take_vector
 from keras_rl2x.ops.value import td_target
 from keras_rl2x.ops.value import weighted_mean
 
@@ -40,6 +45,10 @@ __all__ = [
     "MultiCategorical",
     "SquashedGaussian",
     "approximate_kl",
+    "categorical_kl",
+    "categorical_mean",
+    "categorical_support",
+    "categorical_target",
     "clipped_surrogate",
     "clipped_value_error",
     "conjugate_gradient",
@@ -63,6 +72,7 @@ __all__ = [
     "sparse_goal_reward",
     "squared",
     "take",
+    "take_vector",
     "td_target",
     "truncated_mixture",
     "weighted_mean",

@@ -26,6 +26,23 @@ def take(values, index):
     )
 
 
+def take_vector(values, index):
+    """Picks one vector of each row: `values[b, index[b], :]`.
+
+    Args:
+        values: Tensor `[B, A, N]`.
+        index: Integer tensor `[B]`.
+
+    Returns:
+        Tensor `[B, N]`.
+    """
+    assert_rank(3, values=values)
+    assert_rank(1, index=index)
+    return keras.ops.squeeze(
+        keras.ops.take_along_axis(values, index[:, None, None], axis=1), axis=1
+    )
+
+
 def n_step_return(reward, terminated, ended, gamma):
     """Folds up to n steps into one: `G = sum_k gamma^k r_k`.
 

@@ -42,6 +42,27 @@ def test_take_passes_gradients_to_what_was_taken():
     np.testing.assert_array_equal(gradient, [[0, 1]])
 
 
+def test_take_vector_picks_one_vector_of_each_row():
+    values = f32([[1, 2], [3, 4]], [[5, 6], [7, 8]])
+    taken, slope = (
+        ops.take_vector(values, tf.constant([1, 0])),
+        gradients(
+            lambda values: ops.take_vector(values, tf.constant([1, 0])), values
+        )[0],
+    )
+    np.testing.assert_array_equal(taken, [[3, 4], [5, 6]])
+    np.testing.assert_array_equal(slope, [[[0, 0], [1, 1]], [[1, 1], [0, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("values", "index", "name"),
+    [((2, 3), (2,), "values"), ((2, 3, 4), (2, 1), "index")],
+)
+def test_take_vector_checks_ranks(values, index, name):
+    with pytest.raises(ValueError, match=f"`{name}` must have"):
+        ops.take_vector(tf.zeros(values), tf.zeros(index, tf.int32))
+
+
 # n_step_return
 
 GAMMA = 0.5

@@ -1,0 +1,111 @@
+"""What agents share that learn action values, and act on the greatest."""
+
+import keras
+
+from keras_rl2x import networks
+from keras_rl2x import ops
+from keras_rl2x import spaces
+
+LOSSES = {"huber": ops.huber, "squared": ops.squared}
+
+
+def build(agent, network, epsilon, head, loss):
+    """Gives an agent its action values and their target.
+
+    Args:
+        agent: An `Agent`; sets its `loss_name`, `q_network` and
+            `target_network`, and what `store` sets.
+        network: As there.
+        epsilon: As there.
+        head: As there.
+        loss: String, a key of `LOSSES`, what `fit_values` makes of errors.
+
+    Raises:
+        TypeError: As there.
+        ValueError: If there is no such loss, or the network does not fit.
+    """
+    if loss not in LOSSES:
+        raise ValueError(
+            f"`loss` must be one of {sorted(LOSSES)}. Received: {loss=}"
+        )
+    num_actions = store(agent, network, epsilon, head)
+    agent.loss_name = loss
+    agent.q_network = networks.action_values(
+        network, num_actions, head, agent.seed
+    )
+    agent.target_network = networks.Target(agent.q_network)
+
+
+def store(agent, network, epsilon, head):
+    """Keeps what every agent of this kind is given.
+
+    Args:
+        agent: An `Agent`; sets its `network`, `epsilon` and `head`.
+        network: A `keras.Model` from observations to features `[B, F]`.
+        epsilon: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
+            over environment steps.
+        head: String or `None`, what is put on top of the network.
+
+    Returns:
+        Integer, the number of actions.
+
+    Raises:
+        TypeError: If the action space is not `Discrete`.
+    """
+    owner = type(agent).__name__
+    leaf = spaces.require(agent.action_spec, ("discrete",), owner)
+    agent.network = network
+    agent.epsilon = epsilon
+    agent.head = head
+    return leaf.num_classes[0]
+
+
+def greedy(agent, obs):
+    """The environment actions of the greatest value."""
+    best = keras.ops.argmax(agent.policy(obs), axis=-1)
+    return spaces.to_env(agent.action_spec, best)
+
+
+def exploration(agent):
+    """The part of random actions, at the agent's present `env_steps`."""
+    epsilon = agent.epsilon
+    return {
+        "epsilon": float(
+            epsilon(agent.env_steps) if callable(epsilon) else epsilon
+        )
+    }
+
+
+def fit_values(agent, batch, target):
+    """Moves the values of the actions taken towards a target.
+
+    Args:
+        agent: An `Agent` that was built by `build`.
+        batch: Dict of tensors, as `data.Replay.dataset` gives.
+        target: Tensor `[B]`.
+
+    Returns:
+        Tuple: the scalar loss; and tensors `[B]`, the values and the sizes of
+        their errors.
+    """
+
+    def loss_fn():
+        q_values = agent.q_network(batch["obs"], training=True)
+        q_value = ops.take(q_values, batch["action"])  # [B]
+        td_error = target - q_value
+        error = LOSSES[agent.loss_name](td_error)
+        return ops.weighted_mean(error, batch["weight"]), (q_value, td_error)
+
+    loss, (q_value, td_error) = agent.minimize(
+        loss_fn, agent.q_network.trainable_variables
+    )
+    return loss, q_value, keras.ops.abs(td_error)
+
+
+def get_config(agent):
+    """The entries of `Agent.get_config` for the arguments of `store`."""
+    return {
+        "network": keras.saving.serialize_keras_object(agent.network),
+        "epsilon": keras.saving.serialize_keras_object(agent.epsilon),
+        "head": agent.head,
+    }
