@@ -47,7 +47,10 @@ class Policy:
         self.agent = agent
         self._begin(seed)
         self._network = self._make_network(num_envs, where)
-        self._read = export.reader(export.weights(agent.policy))
+        variables = export.weights(agent.policy)
+        self._read = export.reader(variables)
+        # Layers that explore say which of their weights are noise.
+        self._is_noise = [getattr(v, "is_noise", False) for v in variables]
         self._exploration = {}
         self.memory = None
         if agent.memory_size:
@@ -87,11 +90,22 @@ class Policy:
 
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
-        self._network.set_weights(self._read())
+        self._weights = self._read()
+        self._set_weights(noisy=True)
         self._exploration = self.agent.exploration()
 
+    def _set_weights(self, noisy):
+        weights = self._weights
+        if not noisy:
+            weights = [
+                np.zeros_like(array) if is_noise else array
+                for array, is_noise in zip(weights, self._is_noise)
+            ]
+        self._network.set_weights(weights)
+        self._noisy = noisy
+
     def explore(self, obs, begins=None):
-        """Actions, as the agent's exploration draws them.
+        """Actions, as the agent's exploration and its noise have them.
 
         Args:
             obs: Array `[N, ...]` (or a structure of such).
@@ -101,7 +115,7 @@ class Policy:
         Returns:
             Array `[N, ...]`, in the agent's units.
         """
-        outputs = self._compute(obs, begins)
+        outputs = self._compute(obs, begins, noisy=True)
         rng = self.rng
         if self._noise is not None:
             self._noise.begin(begins)
@@ -109,13 +123,15 @@ class Policy:
         return self.agent.sampler(outputs, rng, **self._exploration)
 
     def greedy(self, obs, begins=None):
-        """The same, the best actions that the agent knows."""
-        outputs = self._compute(obs, begins)
+        """The same, the best actions that the agent knows, without noise."""
+        outputs = self._compute(obs, begins, noisy=False)
         return self.agent.sampler(
             outputs, self.rng, **self.agent.no_exploration
         )
 
-    def _compute(self, obs, begins):
+    def _compute(self, obs, begins, noisy):
+        if noisy != self._noisy:
+            self._set_weights(noisy)
         if self.memory is None:
             return self._network(obs)
         if begins is not None:

@@ -131,13 +131,13 @@ class Agent(keras.Model):
         For a few by hand: `acting.Policy` is tens of times faster. An agent
         with a memory acts as at the beginning of an episode.
         """
-        outputs = self.policy(networks.with_memory(self.policy, obs))
+        policy = self.policy if explore else networks.without_noise(self.policy)
+        outputs = policy(networks.with_memory(self.policy, obs))
         outputs = keras.tree.map_structure(np.array, outputs)
         if self.memory_size:
             outputs, _ = outputs
         arguments = self.exploration() if explore else self.no_exploration
-        seed = np.array(self.seed_generator.next())
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(np.array(self.seed_generator.next()))
         return spaces.to_env(
             self.action_spec, self.sampler(outputs, rng, **arguments)
         )

@@ -18,6 +18,10 @@ from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
 from keras_rl2x.networks.memory import unroll
 from keras_rl2x.networks.memory import with_memory
+from keras_rl2x.networks.noisy import NoisyDense
+from keras_rl2x.networks.noisy import noise_variables
+from keras_rl2x.networks.noisy import resample_noise
+from keras_rl2x.networks.noisy import without_noise
 from keras_rl2x.networks.normalization import RewardScale
 from keras_rl2x.networks.normalization import RunningNormalization
 from keras_rl2x.networks.normalization import update_statistics
@@ -27,6 +31,7 @@ from keras_rl2x.networks.target import track
 __all__ = [
     "BatchRenormalization",
     "CategoricalMean",
+    "NoisyDense",
     "RewardScale",
     "RunningNormalization",
     "Target",
@@ -42,10 +47,13 @@ __all__ = [
     "memory_size",
     "mlp",
     "nature_cnn",
+    "noise_variables",
     "observation_input",
     "real_actions",
+    "resample_noise",
     "track",
     "unroll",
     "update_statistics",
     "with_memory",
+    "without_noise",
 ]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_rl2x import spaces
+from keras_rl2x.networks.noisy import NoisyDense
 from keras_rl2x.networks.normalization import RunningNormalization
 
 
@@ -96,6 +97,7 @@ def mlp(
     action_space=None,
     normalization=None,
     before_activation=False,
+    noisy=False,
 ):
     """A multilayer perceptron over the whole (flattened) observation.
 
@@ -117,6 +119,8 @@ def mlp(
             a hidden layer and its activation instead, with none in front
             (PQN's order, also that of the convolutional networks). Defaults to
             `False`.
+        noisy: Boolean, whether the layers are `NoisyDense`, with the initial
+            values of that; for agents that draw noise. Defaults to `False`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
@@ -136,6 +140,7 @@ def mlp(
         seed,
         normalization,
         before_activation,
+        noisy,
     )
     return keras.Model(entries, x, name="mlp")
 
@@ -170,6 +175,7 @@ def hidden_layers(
     seed,
     normalization=None,
     before_activation=False,
+    noisy=False,
 ):
     """Dense layers; see `mlp`.
 
@@ -183,10 +189,11 @@ def hidden_layers(
         x = normalization()(x)
     initializers = seeded(kernel_initializer, seed)
     for i, width in enumerate(units):
-        x = keras.layers.Dense(
-            int(width),
+        x = dense(
+            width,
+            next(initializers),
             None if between else activation,
-            kernel_initializer=next(initializers),
+            noisy,
             name=f"hidden_{i}",
         )(x)
         if normalization is not None:
@@ -194,6 +201,31 @@ def hidden_layers(
         if between:
             x = keras.layers.Activation(activation)(x)
     return x, initializers
+
+
+def dense(
+    units, initializer, activation=None, noisy=False, name=None, dtype=None
+):
+    """A dense layer, or a `NoisyDense`, which has initial values of its own.
+
+    Args:
+        units: Integer.
+        initializer: A `keras.initializers.Initializer`.
+        activation: As in `keras.layers.Dense`. Defaults to `None`.
+        noisy: Boolean. Defaults to `False`.
+        name: String. Defaults to `None`.
+        dtype: As in `keras.layers.Layer`. Defaults to `None`.
+    """
+    if noisy:
+        seed = getattr(initializer, "seed", None)
+        return NoisyDense(units, activation, seed=seed, name=name, dtype=dtype)
+    return keras.layers.Dense(
+        int(units),
+        activation,
+        kernel_initializer=initializer,
+        name=name,
+        dtype=dtype,
+    )
 
 
 def seeded(kernel_initializer, seed):

@@ -3,11 +3,17 @@
 import keras
 
 from keras_rl2x import spaces
+from keras_rl2x.networks.backbones import dense
 from keras_rl2x.networks.backbones import seeded
 
 
 def nature_cnn(
-    observation_space, units=512, seed=None, normalization=None, dtype=None
+    observation_space,
+    units=512,
+    seed=None,
+    normalization=None,
+    dtype=None,
+    noisy=False,
 ):
     """The convolutional network of the Nature DQN paper.
 
@@ -24,6 +30,8 @@ def nature_cnn(
             `"mixed_bfloat16"` takes less time on processors that have it. The
             weights and the features stay `float32`. Defaults to `None`,
             Keras's own.
+        noisy: Boolean, whether the dense layer is a `NoisyDense`; see `mlp`.
+            Defaults to `False`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units]`.
@@ -45,12 +53,18 @@ def nature_cnn(
             dtype=dtype,
         )(x)
         x = _activate(x, normalization, dtype)
-    x = _features(x, units, next(initializers), normalization, dtype)
+    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
+    x = _features(x, layer, normalization, dtype)
     return keras.Model(entry, x, name="nature_cnn")
 
 
 def impala_cnn(
-    observation_space, units=256, seed=None, normalization=None, dtype=None
+    observation_space,
+    units=256,
+    seed=None,
+    normalization=None,
+    dtype=None,
+    noisy=False,
 ):
     """The deep residual network of the IMPALA paper, without its LSTM.
 
@@ -62,6 +76,7 @@ def impala_cnn(
         seed: Integer seed of the initial weights. Defaults to `None`.
         normalization: As in `nature_cnn`.
         dtype: As in `nature_cnn`.
+        noisy: As in `nature_cnn`.
 
     Returns:
         A `keras.Model` from observations to features `[B, units]`.
@@ -96,7 +111,8 @@ def impala_cnn(
                 x = convolve(_activate(x, normalization, dtype), filters)
             x = keras.layers.Add(dtype=dtype)([x, skipped])
     x = _activate(x, normalization, dtype)
-    x = _features(x, units, next(initializers), normalization, dtype)
+    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
+    x = _features(x, layer, normalization, dtype)
     return keras.Model(entry, x, name="impala_cnn")
 
 
@@ -121,11 +137,8 @@ def _activate(x, normalization, dtype):
     return keras.layers.ReLU(dtype=dtype)(x)
 
 
-def _features(x, units, initializer, normalization, dtype):
-    """The last, dense layer, `[B, units]`."""
-    x = keras.layers.Flatten(dtype=dtype)(x)
-    x = keras.layers.Dense(
-        int(units), kernel_initializer=initializer, dtype=dtype
-    )(x)
+def _features(x, layer, normalization, dtype):
+    """What the last, dense layer gives, `[B, units]`."""
+    x = layer(keras.layers.Flatten(dtype=dtype)(x))
     # Heads, losses and log-probabilities need all the digits.
     return _activate(x, normalization, "float32")

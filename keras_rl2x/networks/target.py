@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_rl2x.networks.noisy import is_noise
+
 
 class Target(keras.layers.Layer):
     """A network computed with a delayed copy of its weights.
@@ -29,6 +31,7 @@ class Target(keras.layers.Layer):
                 autocast=False,
             )
             copy.assign(source)
+            copy.is_noise = is_noise(source)
             self.copies.append(copy)
 
         # Keras does not look into a function for sublayers: the network's
@@ -48,6 +51,8 @@ class Target(keras.layers.Layer):
 def track(target, source, tau):
     """Moves a target's weights: `target += tau * (source - target)`.
 
+    Its noise is its own, and stays; see `resample_noise`.
+
     Args:
         target: A `Target`.
         source: The network that it was made of.
@@ -57,6 +62,8 @@ def track(target, source, tau):
      - [Lillicrap et al., 2016](https://arxiv.org/abs/1509.02971), algorithm 1
     """
     for copy, variable in zip(target.copies, source.variables):
+        if is_noise(variable):
+            continue
         fractional = keras.backend.is_float_dtype(variable.dtype)
         if tau == 1 or not fractional:
             copy.assign(variable)

@@ -114,6 +114,27 @@ def test_layers_may_be_frozen_later():
         network.get_layer("hidden_0").trainable = True
 
 
+@pytest.mark.parametrize("where", ["host", "graph"])
+def test_only_exploration_has_the_networks_noise(where):
+    network = networks.action_values(
+        networks.mlp(BOX, (32,), noisy=True, seed=0), 3, seed=0
+    )
+    plain = best(network, OBS)
+    policy = Policy(agent_of(network), 200, where)
+    explored = []
+    for seed in range(2):
+        networks.resample_noise(network, keras.random.SeedGenerator(seed))
+        policy.snapshot()
+        explored.append(best(network, OBS))
+        # In any order, and more than once.
+        np.testing.assert_array_equal(policy.explore(OBS), explored[-1])
+        for _ in range(2):
+            np.testing.assert_array_equal(policy.greedy(OBS), plain)
+        np.testing.assert_array_equal(policy.explore(OBS), explored[-1])
+    one, other = explored
+    assert np.any(one != other) and np.any(one != plain)
+
+
 # Where it runs.
 
 

@@ -196,3 +196,18 @@ def test_where_mlp_normalizes():
     obs = sample(space)
     # The last layer's outputs: of mean 0, or past the ReLU.
     assert np.min(around(obs)) < 0 <= np.min(between(obs))
+
+
+def test_noisy_layers():
+    space = gym.Box(-1, 1, (4,))
+    network = networks.mlp(space, (8, 6), "tanh", noisy=True, seed=0)
+    layers = [network.get_layer(f"hidden_{i}") for i in (0, 1)]
+    for layer in layers:
+        assert isinstance(layer, networks.NoisyDense)
+        assert layer.activation is keras.activations.tanh
+    assert layers[0].seed != layers[1].seed
+    same, other = (
+        networks.mlp(space, (8, 6), noisy=True, seed=seed) for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(same.weights[0], network.weights[0])
+    assert np.any(other.weights[0] != network.weights[0])

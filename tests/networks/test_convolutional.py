@@ -179,3 +179,12 @@ def test_what_is_no_image_is_refused(make, space):
 def test_nature_cnn_needs_larger_images():
     with pytest.raises(ValueError, match="at least 36 x 36 pixels"):
         networks.nature_cnn(gym.Box(0, 255, (35, 84, 4), "uint8"))
+
+
+def test_the_dense_layer_may_be_noisy():
+    space = gym.Box(0, 255, (36, 36, 1), "uint8")
+    for build in (networks.nature_cnn, networks.impala_cnn):
+        network = build(space, 8, seed=0, noisy=True)
+        kinds = [type(layer).__name__ for layer in network.layers]
+        assert kinds[-2:] == ["NoisyDense", "ReLU"]
+        assert network.output.shape == (None, 8)
