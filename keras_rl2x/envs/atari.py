@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import os
 import re
 
 import ale_py
@@ -77,7 +78,7 @@ def make_atari(
             rom,
             num_envs,
             size,
-            num_threads=num_threads,
+            num_threads=num_threads or os.cpu_count(),
             frameskip=frame_skip,
             max_num_frames_per_episode=max_frames,
             use_fire_reset=settings.pop("fire_reset"),

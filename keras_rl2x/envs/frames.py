@@ -42,6 +42,8 @@ class FrameStack(vector.VectorWrapper):
         height, width, *channels = one.shape
         self._channels = channels[0] if channels else 1
         self._frame = (env.num_envs, height, width, self._channels)
+        kind = (one.dtype, self._channels, self.frame_stack)
+        self._four_bytes = kind == ("uint8", 1, 4)
         low, high = (
             np.tile(bound.reshape(self._frame[1:]), self.frame_stack)
             for bound in (np.minimum(one.low, 0), one.high)
@@ -60,16 +62,23 @@ class FrameStack(vector.VectorWrapper):
 
     def step(self, actions):
         obs, reward, terminated, truncated, info = self.env.step(actions)
-        self._stack[self._over] = 0
+        if self._over.any():
+            self._stack = self._stack.copy()
+            self._stack[self._over] = 0
         self._over = episode_over(terminated, truncated, info)
         return self._push(obs), reward, terminated, truncated, info
 
     def _push(self, obs):
         frame = obs.reshape(self._frame)
-        # A new array: whoever was given the last one may still read it.
-        self._stack = np.concatenate(
-            [self._stack[..., self._channels :], frame], axis=-1
-        )
+        # New arrays: whoever was given the last one may still read it.
+        if self._four_bytes:
+            # A pixel as one number: a tenth of the time.
+            words = self._stack.view("<u4") >> 8 | frame.astype("<u4") << 24
+            self._stack = words.view("uint8")
+        else:
+            self._stack = np.concatenate(
+                [self._stack[..., self._channels :], frame], axis=-1
+            )
         return self._stack
 
 
