@@ -15,9 +15,6 @@ from keras_rl2x.acting.noise import OrnsteinUhlenbeck
 
 WHERE = ("auto", "host", "graph")
 
-# LiteRT does not convert what is computed with these.
-_HALF = ("bfloat16", "float16")
-
 
 class Policy:
     """Acts as the agent did when `snapshot` was last called.
@@ -28,8 +25,8 @@ class Policy:
         where: `"host"` computes the network with LiteRT on one thread,
             `"graph"` with a `tf.function`; `"auto"` chooses the host unless
             LiteRT is missing or cannot convert the network, there is a GPU,
-            or it is a convolution of many images at once or in half
-            precision. Defaults to `"auto"`.
+            or it is a convolution of many images at once. Both compute in
+            `float32`. Defaults to `"auto"`.
         seed: Integer seed of the exploration. Defaults to 0.
 
     Attributes:
@@ -57,7 +54,7 @@ class Policy:
             self.memory = np.zeros((num_envs, agent.memory_size), "float32")
 
     def _make_network(self, num_envs, where):
-        network = self.agent.policy
+        network = export.in_float32(self.agent.policy)
         if where == "auto":
             where = _choose(network, num_envs)
             may_fail = True
@@ -171,8 +168,6 @@ def _choose(network, num_envs):
     if not available() or _has_gpu():
         return "graph"
     layers = list(network._flatten_layers(include_self=False))
-    if any(layer.compute_dtype in _HALF for layer in layers):
-        return "graph"
     images = any(isinstance(layer, keras.layers.Conv2D) for layer in layers)
     # Measured: one thread of LiteRT loses to two of TensorFlow from here on.
     return "graph" if images and num_envs >= 8 else "host"

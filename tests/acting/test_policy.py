@@ -149,13 +149,19 @@ def test_large_convolutions_run_in_the_graph():
     assert Policy(agent_of(network), 8).where == "graph"
 
 
-def test_half_precision_runs_in_the_graph_without_a_warning():
+@pytest.mark.parametrize("where", ["host", "graph"])
+def test_half_precision_acts_with_all_digits(where):
     space = gym.Box(0, 255, (36, 36, 1), "uint8")
-    backbone = networks.nature_cnn(space, 8, dtype="mixed_bfloat16")
-    agent = agent_of(networks.action_values(backbone, 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert Policy(agent, 1).where == "graph"
+    acted = []
+    for dtype in ("mixed_bfloat16", None):
+        backbone = networks.nature_cnn(space, 8, dtype=dtype, seed=0)
+        agent = agent_of(networks.action_values(backbone, 3, seed=0))
+        policy = Policy(agent, 2, where)
+        policy.snapshot()
+        obs = np.random.default_rng(0).integers(0, 255, (2, 36, 36, 1), "uint8")
+        acted.append(policy._network(obs))
+    np.testing.assert_array_equal(*acted)
+    assert policy.where == where
 
 
 def test_where_there_is_a_gpu_it_is_used(monkeypatch):

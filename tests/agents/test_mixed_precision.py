@@ -107,7 +107,6 @@ def test_acting_agrees(num_envs):
     obs = harness.random_obs(envs, num_envs)
     policy = Policy(agent, num_envs)
     policy.snapshot()
-    assert policy.where == "graph"
-    np.testing.assert_array_equal(
-        policy.greedy(obs), np.argmax(agent.q_network(obs), axis=-1)
-    )
+    half, single = agent.q_network(obs), policy._network(obs)
+    assert np.any(half != single)  # Acting computes with all digits.
+    np.testing.assert_allclose(half, single, atol=0.02, rtol=0.02)
