@@ -1,4 +1,7 @@
-"""QRDQN. Data only; see `keras_rl2x.presets`."""
+"""QRDQN. Data only; see `keras_rl2x.presets`.
+
+They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
+"""
 
 from keras_rl2x.presets import dqn
 
