@@ -8,6 +8,7 @@ from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
 from keras_rl2x.agents.ppo import PPO
+from keras_rl2x.agents.pqn import PQN
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.td3 import TD3
@@ -23,6 +24,7 @@ __all__ = [
     "DQN",
     "DiscreteSAC",
     "PPO",
+    "PQN",
     "REINFORCE",
     "SAC",
     "TD3",

@@ -59,7 +59,8 @@ def make_envs(told, num_envs=3):
 
 
 OFF_POLICY = [agents.DQN, agents.DiscreteSAC]
-ALL = pytest.mark.parametrize("kind", [agents.A2C, agents.PPO, *OFF_POLICY])
+ON_POLICY = [agents.A2C, agents.PPO, agents.PQN]
+ALL = pytest.mark.parametrize("kind", [*ON_POLICY, *OFF_POLICY])
 
 
 def make_agent(kind, envs):
@@ -68,7 +69,7 @@ def make_agent(kind, envs):
         for seed in range(3)
     )
     arguments = {}
-    if kind is agents.DQN:
+    if kind in (agents.DQN, agents.PQN):
         arguments["epsilon"] = 0.5
     if kind is agents.DiscreteSAC:
         fast = keras.optimizers.Adam(1e-2)
