@@ -5,6 +5,8 @@ from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.convolutional import impala_cnn
 from keras_rl2x.networks.convolutional import nature_cnn
+from keras_rl2x.networks.distributional import CategoricalMean
+from keras_rl2x.networks.distributional import action_distributions
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
 from keras_rl2x.networks.heads import action_values
@@ -24,9 +26,11 @@ from keras_rl2x.networks.target import track
 
 __all__ = [
     "BatchRenormalization",
+    "CategoricalMean",
     "RewardScale",
     "RunningNormalization",
     "Target",
+    "action_distributions",
     "action_logits",
     "action_values",
     "actor_critic",

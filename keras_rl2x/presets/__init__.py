@@ -13,12 +13,15 @@ faster with one thread, and those of 64 units a tenth faster without oneDNN.
 import difflib
 
 from keras_rl2x.presets import a2c
+from keras_rl2x.presets import c51
 from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
+from keras_rl2x.presets import munchausen
 from keras_rl2x.presets import ppo
 from keras_rl2x.presets import pqn
+from keras_rl2x.presets import qrdqn
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
 from keras_rl2x.presets import tqc
@@ -26,12 +29,15 @@ from keras_rl2x.presets import trpo
 
 _ALGORITHMS = {
     "a2c": a2c,
+    "c51": c51,
     "crossq": crossq,
     "ddpg": ddpg,
     "discrete_sac": discrete_sac,
     "dqn": dqn,
+    "munchausen": munchausen,
     "ppo": ppo,
     "pqn": pqn,
+    "qrdqn": qrdqn,
     "sac": sac,
     "td3": td3,
     "tqc": tqc,

@@ -58,7 +58,13 @@ def make_envs(told, num_envs=3):
     )
 
 
-OFF_POLICY = [agents.DQN, agents.DiscreteSAC]
+VALUE_BASED = {
+    agents.C51: {"v_min": 0.0, "v_max": 6.0},
+    agents.DQN: {},
+    agents.Munchausen: {},
+    agents.QRDQN: {"quantiles": 8},
+}
+OFF_POLICY = [*VALUE_BASED, agents.DiscreteSAC]
 ON_POLICY = [agents.A2C, agents.PPO, agents.PQN]
 ALL = pytest.mark.parametrize("kind", [*ON_POLICY, *OFF_POLICY])
 
@@ -68,8 +74,8 @@ def make_agent(kind, envs):
         rl.networks.mlp(envs.single_observation_space, (8,), seed=seed)
         for seed in range(3)
     )
-    arguments = {}
-    if kind in (agents.DQN, agents.PQN):
+    arguments = dict(VALUE_BASED.get(kind, {}))
+    if kind in VALUE_BASED or kind is agents.PQN:
         arguments["epsilon"] = 0.5
     if kind is agents.DiscreteSAC:
         fast = keras.optimizers.Adam(1e-2)
