@@ -13,6 +13,9 @@ from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
 from keras_rl2x.networks.heads import critic_value
 from keras_rl2x.networks.heads import real_actions
+from keras_rl2x.networks.implicit import CosineEmbedding
+from keras_rl2x.networks.implicit import Midpoints
+from keras_rl2x.networks.implicit import implicit_distributions
 from keras_rl2x.networks.memory import lstm
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
@@ -27,6 +30,8 @@ from keras_rl2x.networks.target import track
 __all__ = [
     "BatchRenormalization",
     "CategoricalMean",
+    "CosineEmbedding",
+    "Midpoints",
     "RewardScale",
     "RunningNormalization",
     "Target",
@@ -37,6 +42,7 @@ __all__ = [
     "as_functional",
     "critic_value",
     "impala_cnn",
+    "implicit_distributions",
     "inputs",
     "lstm",
     "memory_size",

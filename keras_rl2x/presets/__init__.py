@@ -18,6 +18,7 @@ from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
+from keras_rl2x.presets import iqn
 from keras_rl2x.presets import munchausen
 from keras_rl2x.presets import ppo
 from keras_rl2x.presets import pqn
@@ -34,6 +35,7 @@ _ALGORITHMS = {
     "ddpg": ddpg,
     "discrete_sac": discrete_sac,
     "dqn": dqn,
+    "iqn": iqn,
     "munchausen": munchausen,
     "ppo": ppo,
     "pqn": pqn,

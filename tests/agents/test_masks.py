@@ -61,6 +61,7 @@ def make_envs(told, num_envs=3):
 VALUE_BASED = {
     agents.C51: {"v_min": 0.0, "v_max": 6.0},
     agents.DQN: {},
+    agents.IQN: {"quantiles": 8, "target_quantiles": 8},
     agents.Munchausen: {},
     agents.QRDQN: {"quantiles": 8},
 }
