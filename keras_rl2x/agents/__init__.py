@@ -8,8 +8,10 @@ from keras_rl2x.agents.crossq import CrossQ
 from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
+from keras_rl2x.agents.iqn import IQN
 from keras_rl2x.agents.munchausen import Munchausen
 from keras_rl2x.agents.ppo import PPO
+from keras_rl2x.agents.pqn import PQN
 from keras_rl2x.agents.qrdqn import QRDQN
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
@@ -26,8 +28,10 @@ __all__ = [
     "DDPG",
     "DQN",
     "DiscreteSAC",
+    "IQN",
     "Munchausen",
     "PPO",
+    "PQN",
     "QRDQN",
     "REINFORCE",
     "SAC",

@@ -76,7 +76,7 @@ def outputs(agent, batch):
         lambda x: keras.ops.reshape(x, (-1, num_envs, *x.shape[1:])),
         {"obs": batch["obs"], "begins": batch["begins"]},
     )
-    return _flat(_unroll(agent, batch["memory"], **timed))
+    return flat(_unroll(agent, batch["memory"], **timed))
 
 
 def evaluate_rows(agent, rows):
@@ -94,27 +94,38 @@ def evaluate_rows(agent, rows):
     """
     steps, num_envs = rows["reward"].shape
     obs = rows["obs"]
-    lived = _flat(keras.tree.map_structure(lambda x: x[:-1], obs))
-    with networks.update_statistics():
-        agent.both_networks(networks.with_memory(agent.both_networks, lived))
+    observe(agent.both_networks, obs)
     if agent.memory_size:
-        params, value = _flat(
+        params, value = flat(
             _unroll(agent, rows["memory"], obs, rows["begins"])
         )
     else:
-        params, value = agent.both_networks(_flat(obs))
+        params, value = agent.both_networks(flat(obs))
     log_prob = agent.distribution.log_prob(
-        params[: steps * num_envs], _flat(rows["action"])
+        params[: steps * num_envs], flat(rows["action"])
     )
     reward = rows["reward"]
     if agent.reward_scale is not None:
-        agent.reward_scale.update(_flat(rows["reward_so_far"]))
+        agent.reward_scale.update(flat(rows["reward_so_far"]))
         reward = agent.reward_scale(reward)
     return (
         reward,
         keras.ops.reshape(value, (steps + 1, num_envs)),
         keras.ops.reshape(log_prob, (steps, num_envs)),
     )
+
+
+def observe(network, obs):
+    """Takes a rollout into a network's running statistics, if it has any.
+
+    Args:
+        network: A `keras.Model`.
+        obs: Tensor `[T + 1, N, ...]` (or a structure of such), of which the
+            last row will be the first of the next rollout.
+    """
+    lived = flat(keras.tree.map_structure(lambda x: x[:-1], obs))
+    with networks.update_statistics():
+        network(networks.with_memory(network, lived))
 
 
 def _unroll(agent, memory, obs, begins):
@@ -151,8 +162,8 @@ def get_config(agent):
     }
 
 
-def _flat(tree):
-    """`[T, N, ...]` to `[T N, ...]`."""
+def flat(tree):
+    """Tensors `[T, N, ...]` to `[T N, ...]`, for a `tree` of them."""
     return keras.tree.map_structure(
         lambda x: keras.ops.reshape(x, (-1, *x.shape[2:])), tree
     )

@@ -13,6 +13,9 @@ from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
 from keras_rl2x.networks.heads import critic_value
 from keras_rl2x.networks.heads import real_actions
+from keras_rl2x.networks.implicit import CosineEmbedding
+from keras_rl2x.networks.implicit import Midpoints
+from keras_rl2x.networks.implicit import implicit_distributions
 from keras_rl2x.networks.memory import lstm
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
@@ -32,6 +35,8 @@ __all__ = [
     "BatchRenormalization",
     "CategoricalMean",
     "NoisyDense",
+    "CosineEmbedding",
+    "Midpoints",
     "RewardScale",
     "RunningNormalization",
     "Target",
@@ -42,6 +47,7 @@ __all__ = [
     "as_functional",
     "critic_value",
     "impala_cnn",
+    "implicit_distributions",
     "inputs",
     "lstm",
     "memory_size",

@@ -40,6 +40,15 @@ class CategoricalMean(keras.layers.Layer):
         }
 
 
+def check_head(head):
+    """Raises `ValueError` if no head of distributions has this name."""
+    if head not in ACTION_DISTRIBUTION_HEADS:
+        raise ValueError(
+            f"`head` must be one of {ACTION_DISTRIBUTION_HEADS}. "
+            f"Received: {head=}"
+        )
+
+
 def action_distributions(
     backbone, num_actions, size, mean, head="q_values", seed=None
 ):
@@ -69,11 +78,7 @@ def action_distributions(
      - [Hessel et al., 2018](https://arxiv.org/abs/1710.02298), section "The
        Integrated Agent" (`"dueling"`)
     """
-    if head not in ACTION_DISTRIBUTION_HEADS:
-        raise ValueError(
-            f"`head` must be one of {ACTION_DISTRIBUTION_HEADS}. "
-            f"Received: {head=}"
-        )
+    check_head(head)
     backbone = as_functional(backbone)
     features = vector(backbone, backbone.output)
     numbers = linear(num_actions * size, "distributions", seed)(features)

@@ -25,6 +25,7 @@ from keras_rl2x.ops.quantile import truncated_mixture
 from keras_rl2x.ops.returns import discounted_returns
 from keras_rl2x.ops.returns import gae
 from keras_rl2x.ops.returns import lambda_returns
+from keras_rl2x.ops.returns import q_lambda_returns
 from keras_rl2x.ops.returns import running_returns
 from keras_rl2x.ops.trust_region import conjugate_gradient
 from keras_rl2x.ops.value import double_q_target
@@ -64,6 +65,7 @@ __all__ = [
     "munchausen_bonus",
     "n_step_return",
     "normalize",
+    "q_lambda_returns",
     "q_target",
     "quantile_huber",
     "quantile_midpoints",

@@ -79,6 +79,31 @@ def lambda_returns(reward, discount, value, cut, lambda_):
     return gae(reward, discount, value, cut, lambda_) + value[:-1]
 
 
+def q_lambda_returns(reward, discount, q_values, cut, lambda_):
+    """Lambda-returns of the greedy policy, the targets of PQN.
+
+    `R_t = r_t + discount_t (lambda R_{t+1} + (1 - lambda) max_a Q_{t+1}(a))`;
+    where the next row belongs to another episode, its value stands for its
+    return.
+
+    Args:
+        reward: Tensor `[T, N]`.
+        discount: Tensor `[T, N]`.
+        q_values: Tensor `[T + 1, N, A]`.
+        cut: Boolean tensor `[T, N]`, as in `gae`.
+        lambda_: Float in [0, 1].
+
+    Returns:
+        Tensor `[T, N]`.
+
+    Reference:
+     - [Gallici et al., 2024](https://arxiv.org/abs/2407.04811), algorithm 1
+    """
+    assert_rank(3, q_values=q_values)
+    value = keras.ops.max(q_values, axis=-1)
+    return lambda_returns(reward, discount, value, cut, lambda_)
+
+
 def running_returns(reward, cut, gamma, before):
     """Discounted sums of the rewards so far: `R_t = r_t + gamma R_{t-1}`.
 

@@ -18,8 +18,10 @@ from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
+from keras_rl2x.presets import iqn
 from keras_rl2x.presets import munchausen
 from keras_rl2x.presets import ppo
+from keras_rl2x.presets import pqn
 from keras_rl2x.presets import qrdqn
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
@@ -33,8 +35,10 @@ _ALGORITHMS = {
     "ddpg": ddpg,
     "discrete_sac": discrete_sac,
     "dqn": dqn,
+    "iqn": iqn,
     "munchausen": munchausen,
     "ppo": ppo,
+    "pqn": pqn,
     "qrdqn": qrdqn,
     "sac": sac,
     "td3": td3,

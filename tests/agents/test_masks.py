@@ -61,11 +61,13 @@ def make_envs(told, num_envs=3):
 VALUE_BASED = {
     agents.C51: {"v_min": 0.0, "v_max": 6.0},
     agents.DQN: {},
+    agents.IQN: {"quantiles": 8, "target_quantiles": 8},
     agents.Munchausen: {},
     agents.QRDQN: {"quantiles": 8},
 }
 OFF_POLICY = [*VALUE_BASED, agents.DiscreteSAC]
-ALL = pytest.mark.parametrize("kind", [agents.A2C, agents.PPO, *OFF_POLICY])
+ON_POLICY = [agents.A2C, agents.PPO, agents.PQN]
+ALL = pytest.mark.parametrize("kind", [*ON_POLICY, *OFF_POLICY])
 
 
 def make_agent(kind, envs):
@@ -74,7 +76,7 @@ def make_agent(kind, envs):
         for seed in range(3)
     )
     arguments = dict(VALUE_BASED.get(kind, {}))
-    if kind in VALUE_BASED:
+    if kind in VALUE_BASED or kind is agents.PQN:
         arguments["epsilon"] = 0.5
     if kind is agents.DiscreteSAC:
         fast = keras.optimizers.Adam(1e-2)

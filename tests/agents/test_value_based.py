@@ -14,6 +14,7 @@ from tests.agents import harness
 # What they need beside the network and the space; small, for speed.
 ARGUMENTS = {
     agents.C51: {"v_min": -1.0, "v_max": 3.0, "atoms": 21},
+    agents.IQN: {"quantiles": 8, "target_quantiles": 8},
     agents.Munchausen: {},
     agents.QRDQN: {"quantiles": 8},
 }

@@ -177,6 +177,43 @@ def test_what_follows_a_cut_does_not_matter():
     assert not np.isclose(after[3:], before[3:]).any()
 
 
+# q_lambda_returns
+
+
+def test_q_lambda_returns_by_hand():
+    # Row 6: 16 + 14/2 = 23. Row 4: 8 + 10/2 = 13, where it was truncated.
+    # Row 3: 4 + (13/2 + 8/2) / 2 = 9.25. Row 1: 2, where it terminated.
+    # Row 0: 1 + (2/2 + 4/2) / 2 = 2.5.
+    q_values = tf.stack([VALUE - 9, VALUE, VALUE - 1], axis=-1)
+    returns = ops.q_lambda_returns(REWARD, DISCOUNT, q_values, CUT, 0.5)
+    np.testing.assert_array_equal(live(returns), [2.5, 2, 9.25, 13, 23])
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.65, 1.0])
+def test_q_lambda_returns_as_the_paper_has_them(lambda_):
+    rows = rollout(12, seed=3)
+    rng = np.random.default_rng(4)
+    q_values = rng.normal(size=(13, 3, 4)).astype("f4")
+    reward, discount, cut = (rows[k] for k in ("reward", "discount", "cut"))
+    best = q_values.max(-1)
+    wanted = np.zeros((12, 3))
+    for env in range(3):
+        after = best[12, env]
+        for t in reversed(range(12)):
+            if cut[t, env]:  # The return of the next row is another episode's.
+                after = best[t + 1, env]
+            mixed = lambda_ * after + (1 - lambda_) * best[t + 1, env]
+            after = reward[t, env] + discount[t, env] * mixed
+            wanted[t, env] = after
+    returns = ops.q_lambda_returns(reward, discount, q_values, cut, lambda_)
+    np.testing.assert_allclose(returns, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_q_lambda_returns_needs_values_of_actions():
+    with pytest.raises(ValueError, match="`q_values` must have"):
+        ops.q_lambda_returns(REWARD, DISCOUNT, VALUE, CUT, 0.5)
+
+
 # running_returns
 
 

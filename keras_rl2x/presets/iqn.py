@@ -1,0 +1,32 @@
+"""IQN. Data only; see `keras_rl2x.presets`."""
+
+from keras_rl2x.presets import dqn
+
+AGENT = "IQN"
+
+DEFAULT = {
+    **dqn.DEFAULT,
+    "agent": {
+        "quantiles": 64,
+        "target_quantiles": 64,
+        "acting_quantiles": 32,
+        "cosines": 64,
+        "head": "q_values",
+        "epsilon": dqn.DEFAULT["agent"]["epsilon"],
+    },
+}
+
+_CARTPOLE = dqn.ENVS["CartPole-v1"]
+
+ENVS = {
+    # Few fractions, as QR-DQN has few quantiles: the paper finds that 8 do.
+    "CartPole-v1": {
+        **_CARTPOLE,
+        "agent": {
+            "quantiles": 8,
+            "target_quantiles": 8,
+            "head": "dueling",
+            "epsilon": _CARTPOLE["agent"]["epsilon"],
+        },
+    },
+}
