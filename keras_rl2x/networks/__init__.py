@@ -6,7 +6,6 @@ from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
-from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
 from keras_rl2x.networks.heads import critic_value
 from keras_rl2x.networks.heads import real_actions
@@ -24,6 +23,7 @@ from keras_rl2x.networks.normalization import RunningNormalization
 from keras_rl2x.networks.normalization import update_statistics
 from keras_rl2x.networks.target import Target
 from keras_rl2x.networks.target import track
+from keras_rl2x.networks.value_heads import action_values
 
 __all__ = [
     "BatchRenormalization",

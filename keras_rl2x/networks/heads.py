@@ -8,18 +8,9 @@ from keras_rl2x import spaces
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
-
-ACTION_VALUE_HEADS = ("q_values", "dueling", None)
+from keras_rl2x.networks.noisy import NoisyDense
 
 _CRITIC_INPUTS = {"action", "observation"}
-
-
-@keras.saving.register_keras_serializable("keras_rl2x")
-class Centre(keras.layers.Layer):
-    """Subtracts the mean over the last axis, which makes it 0."""
-
-    def call(self, values):
-        return values - keras.ops.mean(values, axis=-1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -103,15 +94,15 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
     real = leaf.kind == "box"
     outputs = num_params // 2 if real else num_params
     params = _orthogonal(outputs, 0.01, "policy", seed)(
-        _vector(network, features)
+        vector(network, features)
     )
     if real:
         params = AppendLogStd(log_std, name="log_std")(params)
     else:
-        params = _masked(params, observation_input(network))
+        params = masked(params, observation_input(network))
     if critic is not None:
         critic = as_functional(critic)
-        _vector(critic, critic.output)
+        vector(critic, critic.output)
         features = critic(inputs)
     value_seed = None if seed is None else seed + 1
     value = _orthogonal(1, 1.0, "value", value_seed)(features)
@@ -142,7 +133,7 @@ def real_actions(network, size, outputs, activation=None, seed=None):
         ValueError: If the network's output does not fit; names it.
     """
     network = as_functional(network)
-    features = _vector(network, network.output)
+    features = vector(network, network.output)
     head = keras.layers.Dense(
         size,
         activation,
@@ -151,7 +142,7 @@ def real_actions(network, size, outputs, activation=None, seed=None):
     )
     result = head(features)
     if outputs == 2:
-        log_std = _linear(size, "log_std", None if seed is None else seed + 1)
+        log_std = linear(size, "log_std", None if seed is None else seed + 1)
         bounded = keras.ops.clip(log_std(features), -20.0, 2.0)
         result = keras.layers.Concatenate()([result, bounded])
     return keras.Model(network.input, result, name="policy")
@@ -180,58 +171,10 @@ def critic_value(critic, outputs=1, seed=None):
             "an 'observation': `rl.networks.mlp(observation_space, "
             f"action_space=action_space)` does. Received: {entries}"
         )
-    value = _linear(outputs, "value", seed)(_vector(critic, critic.output))
+    value = linear(outputs, "value", seed)(vector(critic, critic.output))
     if outputs == 1:
         value = keras.layers.Reshape((), name="values")(value)
     return keras.Model(entries, value, name="critic")
-
-
-def action_values(backbone, num_actions, head="q_values", seed=None):
-    """Action values `Q(s, a)` on top of a backbone.
-
-    Args:
-        backbone: A `keras.Model` from observations to features `[B, F]`, or,
-            with `head=None`, to the action values themselves.
-        num_actions: Integer.
-        head: `"q_values"`, one linear layer; `"dueling"`, a state value plus
-            advantages whose mean is 0; or `None` if the backbone's output
-            already is `[B, num_actions]`. Defaults to `"q_values"`.
-        seed: Integer seed of the head's initial weights. Defaults to `None`.
-
-    Returns:
-        A functional `keras.Model` from observations to `[B, num_actions]`.
-
-    Raises:
-        ValueError: If the backbone's output does not fit; names the backbone.
-
-    Reference:
-     - [Wang et al., 2016](https://arxiv.org/abs/1511.06581), eq. 9
-    """
-    if head not in ACTION_VALUE_HEADS:
-        raise ValueError(
-            f"`head` must be one of {ACTION_VALUE_HEADS}. Received: {head=}"
-        )
-    backbone = as_functional(backbone)
-    features = _vector(backbone, backbone.output)
-    if head is None:
-        if features.shape[-1] != num_actions:
-            raise ValueError(
-                f"With head=None the network '{backbone.name}' must end in "
-                f"one value for each of the {num_actions} actions. Received: "
-                f"output shape {tuple(features.shape)}"
-            )
-        q = _masked(features, backbone.input)
-        return backbone if q is features else keras.Model(backbone.input, q)
-    q = _linear(num_actions, "q_values", seed)(features)
-    if head == "dueling":
-        # With the seed of the advantages it would begin as a copy of them.
-        value_seed = None if seed is None else seed + 1
-        value = _linear(1, "value", value_seed)(features)
-        q = keras.layers.Add(name="dueling")(
-            [value, Centre(name="advantage")(q)]
-        )
-    q = _masked(q, backbone.input)
-    return keras.Model(backbone.input, q, name="action_values")
 
 
 def action_logits(network, num_actions, seed=None):
@@ -249,13 +192,13 @@ def action_logits(network, num_actions, seed=None):
         ValueError: If the network's output does not fit; names it.
     """
     network = as_functional(network)
-    features = _vector(network, network.output)
-    logits = _linear(num_actions, "logits", seed)(features)
-    logits = _masked(logits, network.input)
+    features = vector(network, network.output)
+    logits = linear(num_actions, "logits", seed)(features)
+    logits = masked(logits, network.input)
     return keras.Model(network.input, logits, name="policy")
 
 
-def _masked(values, obs):
+def masked(values, obs):
     """The values, if the observation says which actions are allowed."""
     if not isinstance(obs, dict) or "action_mask" not in obs:
         return values
@@ -269,7 +212,7 @@ def _masked(values, obs):
     return MaskActions(name="mask")(values, mask)
 
 
-def _vector(backbone, features):
+def vector(backbone, features):
     """What the backbone ends in, if it is one tensor `[B, F]`."""
     shapes = keras.tree.map_structure(lambda t: tuple(t.shape), features)
     if not hasattr(features, "shape") or len(features.shape) != 2:
@@ -283,7 +226,10 @@ def _vector(backbone, features):
     return features
 
 
-def _linear(units, name, seed):
+def linear(units, name, seed, noisy=False):
+    """A layer without an activation, a `NoisyDense` or not."""
+    if noisy:
+        return NoisyDense(units, seed=seed, name=name)
     initializer = keras.initializers.GlorotUniform(seed)
     return keras.layers.Dense(
         int(units), kernel_initializer=initializer, name=name
