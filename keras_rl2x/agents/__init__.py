@@ -3,6 +3,7 @@
 from keras_rl2x.agents.a2c import A2C
 from keras_rl2x.agents.actor_critic import ActorCritic
 from keras_rl2x.agents.agent import Agent
+from keras_rl2x.agents.c51 import C51
 from keras_rl2x.agents.crossq import CrossQ
 from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
@@ -18,6 +19,7 @@ __all__ = [
     "A2C",
     "ActorCritic",
     "Agent",
+    "C51",
     "CrossQ",
     "DDPG",
     "DQN",

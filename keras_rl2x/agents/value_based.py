@@ -112,6 +112,74 @@ def fit_values(agent, batch, target):
     return loss, q_value, keras.ops.abs(td_error)
 
 
+def build_distributions(agent, network, epsilon, head, size, mean):
+    """Gives an agent distributions of returns, their means and a target.
+
+    Args:
+        agent: An `Agent`; sets its `q_network`, `distribution_network` and
+            `target_network`, and what `store` sets.
+        network: As there.
+        epsilon: As there.
+        head: As there.
+        size: As in `networks.action_distributions`.
+        mean: As there.
+
+    Raises:
+        TypeError: As in `store`.
+        ValueError: If the network does not fit.
+    """
+    num_actions = store(agent, network, epsilon, head)
+    agent.q_network, agent.distribution_network = networks.action_distributions(
+        network, num_actions, size, mean, head, agent.seed
+    )
+    agent.target_network = networks.Target(agent.distribution_network)
+
+
+def next_distribution(agent, next_obs, double=False):
+    """The target network's distributions of the actions that are the best.
+
+    Args:
+        agent: An `Agent` that was built by `build_distributions`.
+        next_obs: Tensor `[B, ...]` (or a structure of such).
+        double: Boolean, whether the online network picks the actions.
+            Defaults to `False`.
+
+    Returns:
+        Tensor `[B, N]`.
+    """
+    q_next, distributions = agent.target_network(next_obs)
+    if double:
+        q_next = agent.q_network(next_obs)
+    best = keras.ops.argmax(q_next, axis=-1)
+    return ops.take_vector(distributions, best)
+
+
+def fit_distributions(agent, batch, error_fn):
+    """Moves the distributions of the actions taken, to lower their errors.
+
+    Args:
+        agent: An `Agent` that was built by `build_distributions`.
+        batch: Dict of tensors, as `data.Replay.dataset` gives.
+        error_fn: Function from distributions `[B, N]` to errors `[B]`.
+
+    Returns:
+        Tuple: the scalar loss; and tensors `[B]`, the values and the errors.
+    """
+
+    def loss_fn():
+        q_values, distributions = agent.distribution_network(
+            batch["obs"], training=True
+        )
+        error = error_fn(ops.take_vector(distributions, batch["action"]))
+        q_value = ops.take(q_values, batch["action"])
+        return ops.weighted_mean(error, batch["weight"]), (q_value, error)
+
+    loss, (q_value, error) = agent.minimize(
+        loss_fn, agent.distribution_network.trainable_variables
+    )
+    return loss, q_value, error
+
+
 def get_config(agent):
     """The entries of `Agent.get_config` for the arguments of `store`."""
     return {

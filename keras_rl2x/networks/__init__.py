@@ -4,6 +4,8 @@ from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.backbones import nature_cnn
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
+from keras_rl2x.networks.distributional import CategoricalMean
+from keras_rl2x.networks.distributional import action_distributions
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
 from keras_rl2x.networks.heads import actor_critic
@@ -27,10 +29,12 @@ from keras_rl2x.networks.value_heads import action_values
 
 __all__ = [
     "BatchRenormalization",
+    "CategoricalMean",
     "NoisyDense",
     "RewardScale",
     "RunningNormalization",
     "Target",
+    "action_distributions",
     "action_logits",
     "action_values",
     "actor_critic",

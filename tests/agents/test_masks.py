@@ -58,7 +58,11 @@ def make_envs(told, num_envs=3):
     )
 
 
-OFF_POLICY = [agents.DQN, agents.DiscreteSAC]
+VALUE_BASED = {
+    agents.C51: {"v_min": 0.0, "v_max": 6.0},
+    agents.DQN: {},
+}
+OFF_POLICY = [*VALUE_BASED, agents.DiscreteSAC]
 ALL = pytest.mark.parametrize("kind", [agents.A2C, agents.PPO, *OFF_POLICY])
 
 
@@ -67,8 +71,8 @@ def make_agent(kind, envs):
         rl.networks.mlp(envs.single_observation_space, (8,), seed=seed)
         for seed in range(3)
     )
-    arguments = {}
-    if kind is agents.DQN:
+    arguments = dict(VALUE_BASED.get(kind, {}))
+    if kind in VALUE_BASED:
         arguments["epsilon"] = 0.5
     if kind is agents.DiscreteSAC:
         fast = keras.optimizers.Adam(1e-2)
