@@ -194,16 +194,16 @@ def _find(table, setting, name):
     return table[name]
 
 
-def _make_network(space, seed, kind, memory=0, **arguments):
+def _make_network(space, seed, kind, memory=0, noisy=False, **arguments):
     if memory:
         return networks.lstm(space, memory=memory, seed=seed, **arguments)
     if kind == "auto":
         images = len(space.shape or ()) == 3
         kind = "nature_cnn" if images else "mlp"
     if kind == "nature_cnn":
-        return networks.nature_cnn(space, seed=seed)
+        return networks.nature_cnn(space, seed=seed, noisy=noisy)
     if kind == "mlp":
-        return networks.mlp(space, seed=seed, **arguments)
+        return networks.mlp(space, seed=seed, noisy=noisy, **arguments)
     raise ValueError(
         "`network.kind` must be 'auto', 'mlp' or 'nature_cnn'. "
         f"Received: {kind!r}"

@@ -9,6 +9,7 @@ from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
 from keras_rl2x.agents.ppo import PPO
+from keras_rl2x.agents.rainbow import Rainbow
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.td3 import TD3
@@ -26,6 +27,7 @@ __all__ = [
     "DiscreteSAC",
     "PPO",
     "REINFORCE",
+    "Rainbow",
     "SAC",
     "TD3",
     "TQC",

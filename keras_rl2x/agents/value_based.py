@@ -80,7 +80,7 @@ def exploration(agent):
 
 
 def resample_noise(agent):
-    """Draws the noise of an agent's networks and of their targets anew."""
+    """Draws the noise of an agent's networks, and that of their targets."""
     for target, source in agent.targets:
         networks.resample_noise(source, agent.seed_generator)
         networks.resample_noise(target, agent.seed_generator)
@@ -112,7 +112,7 @@ def fit_values(agent, batch, target):
     return loss, q_value, keras.ops.abs(td_error)
 
 
-def build_distributions(agent, network, epsilon, head, size, mean):
+def build_distributions(agent, network, epsilon, head, size, mean, noisy=False):
     """Gives an agent distributions of returns, their means and a target.
 
     Args:
@@ -123,6 +123,7 @@ def build_distributions(agent, network, epsilon, head, size, mean):
         head: As there.
         size: As in `networks.action_distributions`.
         mean: As there.
+        noisy: As there. Defaults to `False`.
 
     Raises:
         TypeError: As in `store`.
@@ -130,7 +131,7 @@ def build_distributions(agent, network, epsilon, head, size, mean):
     """
     num_actions = store(agent, network, epsilon, head)
     agent.q_network, agent.distribution_network = networks.action_distributions(
-        network, num_actions, size, mean, head, agent.seed
+        network, num_actions, size, mean, head, agent.seed, noisy
     )
     agent.target_network = networks.Target(agent.distribution_network)
 

@@ -18,6 +18,7 @@ from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
 from keras_rl2x.presets import ppo
+from keras_rl2x.presets import rainbow
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
 from keras_rl2x.presets import tqc
@@ -30,6 +31,7 @@ _ALGORITHMS = {
     "discrete_sac": discrete_sac,
     "dqn": dqn,
     "ppo": ppo,
+    "rainbow": rainbow,
     "sac": sac,
     "td3": td3,
     "tqc": tqc,
