@@ -8,7 +8,9 @@ from keras_rl2x.agents.crossq import CrossQ
 from keras_rl2x.agents.ddpg import DDPG
 from keras_rl2x.agents.discrete_sac import DiscreteSAC
 from keras_rl2x.agents.dqn import DQN
+from keras_rl2x.agents.munchausen import Munchausen
 from keras_rl2x.agents.ppo import PPO
+from keras_rl2x.agents.qrdqn import QRDQN
 from keras_rl2x.agents.rainbow import Rainbow
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
@@ -25,7 +27,9 @@ __all__ = [
     "DDPG",
     "DQN",
     "DiscreteSAC",
+    "Munchausen",
     "PPO",
+    "QRDQN",
     "REINFORCE",
     "Rainbow",
     "SAC",

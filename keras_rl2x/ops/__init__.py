@@ -29,6 +29,7 @@ from keras_rl2x.ops.returns import running_returns
 from keras_rl2x.ops.trust_region import conjugate_gradient
 from keras_rl2x.ops.value import double_q_target
 from keras_rl2x.ops.value import huber
+from keras_rl2x.ops.value import munchausen_bonus
 from keras_rl2x.ops.value import n_step_return
 from keras_rl2x.ops.value import q_target
 from keras_rl2x.ops.value import soft_value
@@ -60,6 +61,7 @@ __all__ = [
     "importance_ratio",
     "lambda_returns",
     "live_mean",
+    "munchausen_bonus",
     "n_step_return",
     "normalize",
     "q_target",

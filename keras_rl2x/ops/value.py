@@ -176,6 +176,30 @@ def soft_value(q_values, logits, temperature):
     )
 
 
+def munchausen_bonus(q_values, action, temperature, least):
+    """How sure a softmax policy was of its action: `temperature log pi(a|s)`.
+
+    The policy is the softmax of `q_values / temperature`. The bonus is 0 where
+    the action was certain, and clipped where it was all but impossible.
+
+    Args:
+        q_values: Tensor `[B, A]`.
+        action: Integer tensor `[B]`.
+        temperature: Float, positive.
+        least: Float, at most 0, where it is clipped.
+
+    Returns:
+        Tensor `[B]`, from `least` to 0.
+
+    Reference:
+     - [Vieillard et al., 2020](https://arxiv.org/abs/2007.14430), eq. 2 and
+       its clipping
+    """
+    assert_rank(2, q_values=q_values)
+    log_p = keras.ops.log_softmax(q_values / temperature)
+    return keras.ops.clip(temperature * take(log_p, action), least, 0.0)
+
+
 def squared(error):
     """Elementwise `error^2 / 2`, so that the gradient is the error."""
     return 0.5 * keras.ops.square(error)

@@ -13,11 +13,14 @@ faster with one thread, and those of 64 units a tenth faster without oneDNN.
 import difflib
 
 from keras_rl2x.presets import a2c
+from keras_rl2x.presets import c51
 from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
 from keras_rl2x.presets import discrete_sac
 from keras_rl2x.presets import dqn
+from keras_rl2x.presets import munchausen
 from keras_rl2x.presets import ppo
+from keras_rl2x.presets import qrdqn
 from keras_rl2x.presets import rainbow
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
@@ -26,11 +29,14 @@ from keras_rl2x.presets import trpo
 
 _ALGORITHMS = {
     "a2c": a2c,
+    "c51": c51,
     "crossq": crossq,
     "ddpg": ddpg,
     "discrete_sac": discrete_sac,
     "dqn": dqn,
+    "munchausen": munchausen,
     "ppo": ppo,
+    "qrdqn": qrdqn,
     "rainbow": rainbow,
     "sac": sac,
     "td3": td3,

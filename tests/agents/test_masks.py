@@ -61,6 +61,8 @@ def make_envs(told, num_envs=3):
 VALUE_BASED = {
     agents.C51: {"v_min": 0.0, "v_max": 6.0},
     agents.DQN: {},
+    agents.Munchausen: {},
+    agents.QRDQN: {"quantiles": 8},
 }
 OFF_POLICY = [*VALUE_BASED, agents.DiscreteSAC]
 ALL = pytest.mark.parametrize("kind", [agents.A2C, agents.PPO, *OFF_POLICY])

@@ -127,7 +127,7 @@ def test_the_best_actions_are_those_without_noise(name):
 
 
 def test_an_exported_agent_has_no_noise(tmp_path):
-    agent, obs = loud("rainbow"), np.arange(4, dtype="int32")
+    agent, obs = loud("dqn"), np.arange(4, dtype="int32")
     best = np.array(agent(obs))
     rl.networks.resample_noise(agent.policy, agent.seed_generator)
     agent.export(

@@ -254,6 +254,37 @@ def test_soft_value_checks_ranks(wrong):
         )
 
 
+# munchausen_bonus
+
+
+def test_bonus_by_hand():
+    # Values 0 and 0.5 log 3 over 0.5: probabilities 1/4 and 3/4.
+    q_values = 0.5 * f32([0, np.log(3)], [0, np.log(3)])
+    bonus = ops.munchausen_bonus(q_values, tf.constant([0, 1]), 0.5, -1.0)
+    np.testing.assert_allclose(
+        bonus, [0.5 * np.log(1 / 4), 0.5 * np.log(3 / 4)], rtol=1e-6
+    )
+
+
+def test_bonus_is_clipped():
+    # At so low a temperature it is what is lost to the best action.
+    q_values = f32([0, 0.7], [0, 5], [0, 5], [MASKED, 5])
+    bonus = ops.munchausen_bonus(q_values, tf.constant([0, 0, 1, 1]), 0.01, -1)
+    np.testing.assert_allclose(bonus, [-0.7, -1, 0, 0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name"),
+    [(((2,), (2,)), "q_values"), (((2, 3), (2, 1)), "index")],
+)
+def test_bonus_checks_ranks(shapes, name):
+    q_values, action = shapes
+    with pytest.raises(ValueError, match=f"`{name}` must have"):
+        ops.munchausen_bonus(
+            tf.zeros(q_values), tf.zeros(action, tf.int32), 0.1, -1.0
+        )
+
+
 # Losses
 
 

@@ -1,0 +1,36 @@
+"""C51. Data only; see `keras_rl2x.presets`.
+
+They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
+"""
+
+from keras_rl2x.presets import dqn
+
+AGENT = "C51"
+
+# The support is the paper's, for rewards that are clipped to 1.
+DEFAULT = {
+    **dqn.DEFAULT,
+    "agent": {
+        "v_min": -10.0,
+        "v_max": 10.0,
+        "atoms": 51,
+        "double": True,
+        "head": "q_values",
+        "epsilon": dqn.DEFAULT["agent"]["epsilon"],
+    },
+}
+
+_CARTPOLE = dqn.ENVS["CartPole-v1"]
+
+ENVS = {
+    # The most that can be expected is 1 / (1 - gamma).
+    "CartPole-v1": {
+        **_CARTPOLE,
+        "agent": {
+            "v_min": 0.0,
+            "v_max": 200.0,
+            "head": "dueling",
+            "epsilon": _CARTPOLE["agent"]["epsilon"],
+        },
+    },
+}

@@ -1,0 +1,22 @@
+"""Munchausen. Data only; see `keras_rl2x.presets`.
+
+They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
+"""
+
+from keras_rl2x.presets import dqn
+
+AGENT = "Munchausen"
+
+DEFAULT = {
+    **dqn.DEFAULT,
+    "agent": {
+        "alpha": 0.9,
+        "temperature": 0.03,
+        "least_bonus": -1.0,
+        "head": "q_values",
+        "loss": "huber",
+        "epsilon": dqn.DEFAULT["agent"]["epsilon"],
+    },
+}
+
+ENVS = {"CartPole-v1": dqn.ENVS["CartPole-v1"]}

@@ -1,0 +1,30 @@
+"""QRDQN. Data only; see `keras_rl2x.presets`.
+
+They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
+"""
+
+from keras_rl2x.presets import dqn
+
+AGENT = "QRDQN"
+
+DEFAULT = {
+    **dqn.DEFAULT,
+    "agent": {
+        "quantiles": 200,
+        "head": "q_values",
+        "epsilon": dqn.DEFAULT["agent"]["epsilon"],
+    },
+}
+
+_CARTPOLE = dqn.ENVS["CartPole-v1"]
+
+ENVS = {
+    "CartPole-v1": {
+        **_CARTPOLE,
+        "agent": {
+            "quantiles": 32,
+            "head": "dueling",
+            "epsilon": _CARTPOLE["agent"]["epsilon"],
+        },
+    },
+}
