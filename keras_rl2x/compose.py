@@ -202,7 +202,9 @@ def _find(table, setting, name):
     return table[name]
 
 
-def _make_network(space, seed, kind, memory=0, dtype=None, **arguments):
+def _make_network(
+    space, seed, kind, memory=0, dtype=None, noisy=False, **arguments
+):
     if kind == "auto":
         images = len(space.shape or ()) == 3
         kind = "nature_cnn" if images else "mlp"
@@ -217,10 +219,14 @@ def _make_network(space, seed, kind, memory=0, dtype=None, **arguments):
     if convolutional:
         normalization = arguments.get("normalization")
         return CONVOLUTIONAL[kind](
-            space, seed=seed, normalization=normalization, dtype=dtype
+            space,
+            seed=seed,
+            normalization=normalization,
+            dtype=dtype,
+            noisy=noisy,
         )
     if kind == "mlp":
-        return networks.mlp(space, seed=seed, **arguments)
+        return networks.mlp(space, seed=seed, noisy=noisy, **arguments)
     raise ValueError(
         "`network.kind` must be 'auto', 'mlp', 'nature_cnn' or 'impala_cnn'. "
         f"Received: {kind!r}"

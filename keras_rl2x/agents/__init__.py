@@ -13,6 +13,7 @@ from keras_rl2x.agents.munchausen import Munchausen
 from keras_rl2x.agents.ppo import PPO
 from keras_rl2x.agents.pqn import PQN
 from keras_rl2x.agents.qrdqn import QRDQN
+from keras_rl2x.agents.rainbow import Rainbow
 from keras_rl2x.agents.reinforce import REINFORCE
 from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.td3 import TD3
@@ -34,6 +35,7 @@ __all__ = [
     "PQN",
     "QRDQN",
     "REINFORCE",
+    "Rainbow",
     "SAC",
     "TD3",
     "TQC",

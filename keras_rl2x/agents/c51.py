@@ -32,6 +32,7 @@ class C51(Agent):
             `networks.action_distributions`. Defaults to `"q_values"`.
         atoms: Integer, how many returns from `v_min` to `v_max` get a
             probability. Defaults to 51.
+        noisy: As in `DQN`. Defaults to `False`.
         seed: Integer seed of the head's initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
@@ -43,7 +44,7 @@ class C51(Agent):
     References:
      - [Bellemare et al., 2017](https://arxiv.org/abs/1707.06887), algorithm 1
      - [Hessel et al., 2018](https://arxiv.org/abs/1710.02298) (`double`,
-       `"dueling"`, priorities)
+       `"dueling"`, `noisy`, priorities); see `Rainbow`
 
     Example:
 
@@ -71,6 +72,7 @@ class C51(Agent):
         double=False,
         head="q_values",
         atoms=51,
+        noisy=False,
         seed=None,
         **kwargs,
     ):
@@ -78,12 +80,13 @@ class C51(Agent):
         self.support = ops.categorical_support(v_min, v_max, atoms)
         mean = networks.CategoricalMean(v_min, v_max, atoms)
         value_based.build_distributions(
-            self, network, epsilon, head, atoms, mean
+            self, network, epsilon, head, atoms, mean, noisy
         )
         self.v_min = v_min
         self.v_max = v_max
         self.double = double
         self.atoms = atoms
+        self.noisy = noisy
         self.built = True
 
     @property
@@ -101,6 +104,7 @@ class C51(Agent):
         return value_based.exploration(self)
 
     def train_step(self, batch):
+        value_based.resample_noise(self)
         logits_next = value_based.next_distribution(
             self, batch["next_obs"], self.double
         )
@@ -122,4 +126,5 @@ class C51(Agent):
             "v_max": self.v_max,
             "double": self.double,
             "atoms": self.atoms,
+            "noisy": self.noisy,
         }

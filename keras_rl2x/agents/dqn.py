@@ -28,6 +28,9 @@ class DQN(Agent):
         head: `"q_values"`, `"dueling"` or `None`; see
             `networks.action_values`. Defaults to `"q_values"`.
         loss: `"huber"` or `"squared"`. Defaults to `"huber"`.
+        noisy: Boolean, whether the head's layers are noisy; `epsilon` is then
+            usually 0, and the network `mlp(..., noisy=True)`. Defaults to
+            `False`.
         seed: Integer seed of the head's initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
@@ -39,6 +42,7 @@ class DQN(Agent):
      - [Mnih et al., 2015](https://doi.org/10.1038/nature14236)
      - [van Hasselt et al., 2016](https://arxiv.org/abs/1509.06461) (`double`)
      - [Wang et al., 2016](https://arxiv.org/abs/1511.06581) (`"dueling"`)
+     - [Fortunato et al., 2018](https://arxiv.org/abs/1706.10295) (`noisy`)
 
     Example:
 
@@ -62,12 +66,14 @@ class DQN(Agent):
         double=True,
         head="q_values",
         loss="huber",
+        noisy=False,
         seed=None,
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        value_based.build(self, network, epsilon, head, loss)
+        value_based.build(self, network, epsilon, head, loss, noisy)
         self.double = double
+        self.noisy = noisy
         self.built = True
 
     @property
@@ -85,6 +91,7 @@ class DQN(Agent):
         return value_based.exploration(self)
 
     def train_step(self, batch):
+        value_based.resample_noise(self)
         reward, discount = batch["reward"], batch["discount"]
         q_next = self.target_network(batch["next_obs"])  # [B, A]
         if self.double:
@@ -101,4 +108,5 @@ class DQN(Agent):
             **value_based.get_config(self),
             "double": self.double,
             "loss": self.loss_name,
+            "noisy": self.noisy,
         }

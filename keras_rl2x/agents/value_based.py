@@ -9,7 +9,7 @@ from keras_rl2x import spaces
 LOSSES = {"huber": ops.huber, "squared": ops.squared}
 
 
-def build(agent, network, epsilon, head, loss):
+def build(agent, network, epsilon, head, loss, noisy=False):
     """Gives an agent its action values and their target.
 
     Args:
@@ -19,6 +19,8 @@ def build(agent, network, epsilon, head, loss):
         epsilon: As there.
         head: As there.
         loss: String, a key of `LOSSES`, what `fit_values` makes of errors.
+        noisy: Boolean, whether the head's layers are noisy. Defaults to
+            `False`.
 
     Raises:
         TypeError: As there.
@@ -31,7 +33,7 @@ def build(agent, network, epsilon, head, loss):
     num_actions = store(agent, network, epsilon, head)
     agent.loss_name = loss
     agent.q_network = networks.action_values(
-        network, num_actions, head, agent.seed
+        network, num_actions, head, agent.seed, noisy
     )
     agent.target_network = networks.Target(agent.q_network)
 
@@ -61,8 +63,9 @@ def store(agent, network, epsilon, head):
 
 
 def greedy(agent, obs):
-    """The environment actions of the greatest value."""
-    best = keras.ops.argmax(agent.policy(obs), axis=-1)
+    """The environment actions of the greatest value, computed without noise."""
+    values = networks.without_noise(agent.policy)(obs)
+    best = keras.ops.argmax(values, axis=-1)
     return spaces.to_env(agent.action_spec, best)
 
 
@@ -74,6 +77,13 @@ def exploration(agent):
             epsilon(agent.env_steps) if callable(epsilon) else epsilon
         )
     }
+
+
+def resample_noise(agent):
+    """Draws the noise of an agent's networks, and that of their targets."""
+    for target, source in agent.targets:
+        networks.resample_noise(source, agent.seed_generator)
+        networks.resample_noise(target, agent.seed_generator)
 
 
 def fit_values(agent, batch, target):
@@ -102,7 +112,7 @@ def fit_values(agent, batch, target):
     return loss, q_value, keras.ops.abs(td_error)
 
 
-def build_distributions(agent, network, epsilon, head, size, mean):
+def build_distributions(agent, network, epsilon, head, size, mean, noisy=False):
     """Gives an agent distributions of returns, their means and a target.
 
     Args:
@@ -113,6 +123,7 @@ def build_distributions(agent, network, epsilon, head, size, mean):
         head: As there.
         size: As in `networks.action_distributions`.
         mean: As there.
+        noisy: As there. Defaults to `False`.
 
     Raises:
         TypeError: As in `store`.
@@ -120,7 +131,7 @@ def build_distributions(agent, network, epsilon, head, size, mean):
     """
     num_actions = store(agent, network, epsilon, head)
     agent.q_network, agent.distribution_network = networks.action_distributions(
-        network, num_actions, size, mean, head, agent.seed
+        network, num_actions, size, mean, head, agent.seed, noisy
     )
     agent.target_network = networks.Target(agent.distribution_network)
 

@@ -9,7 +9,6 @@ from keras_rl2x.networks.distributional import CategoricalMean
 from keras_rl2x.networks.distributional import action_distributions
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
-from keras_rl2x.networks.heads import action_values
 from keras_rl2x.networks.heads import actor_critic
 from keras_rl2x.networks.heads import critic_value
 from keras_rl2x.networks.heads import real_actions
@@ -30,6 +29,7 @@ from keras_rl2x.networks.normalization import RunningNormalization
 from keras_rl2x.networks.normalization import update_statistics
 from keras_rl2x.networks.target import Target
 from keras_rl2x.networks.target import track
+from keras_rl2x.networks.value_heads import action_values
 
 __all__ = [
     "BatchRenormalization",

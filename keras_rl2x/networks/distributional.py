@@ -50,7 +50,7 @@ def check_head(head):
 
 
 def action_distributions(
-    backbone, num_actions, size, mean, head="q_values", seed=None
+    backbone, num_actions, size, mean, head="q_values", seed=None, noisy=False
 ):
     """Distributions `Z(s, a)` and their means, on top of a backbone.
 
@@ -63,6 +63,7 @@ def action_distributions(
             state plus numbers of the actions whose mean over these is 0.
             Defaults to `"q_values"`.
         seed: Integer seed of the head's initial weights. Defaults to `None`.
+        noisy: As in `action_values`. Defaults to `False`.
 
     Returns:
         Tuple of functional models of the same observations: to action values
@@ -81,12 +82,12 @@ def action_distributions(
     check_head(head)
     backbone = as_functional(backbone)
     features = vector(backbone, backbone.output)
-    numbers = linear(num_actions * size, "distributions", seed)(features)
+    numbers = linear(num_actions * size, "distributions", seed, noisy)(features)
     numbers = keras.layers.Reshape((int(num_actions), size))(numbers)
     if head == "dueling":
         # With the seed of the advantages it would begin as a copy of them.
         value_seed = None if seed is None else seed + 1
-        value = linear(size, "value", value_seed)(features)
+        value = linear(size, "value", value_seed, noisy)(features)
         value = keras.layers.Reshape((1, size))(value)
         centre = keras.ops.mean(numbers, axis=1, keepdims=True)
         numbers = value + numbers - centre

@@ -8,18 +8,9 @@ from keras_rl2x import spaces
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
-
-ACTION_VALUE_HEADS = ("q_values", "dueling", None)
+from keras_rl2x.networks.noisy import NoisyDense
 
 _CRITIC_INPUTS = {"action", "observation"}
-
-
-@keras.saving.register_keras_serializable("keras_rl2x")
-class Centre(keras.layers.Layer):
-    """Subtracts the mean over the last axis, which makes it 0."""
-
-    def call(self, values):
-        return values - keras.ops.mean(values, axis=-1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -186,54 +177,6 @@ def critic_value(critic, outputs=1, seed=None):
     return keras.Model(entries, value, name="critic")
 
 
-def action_values(backbone, num_actions, head="q_values", seed=None):
-    """Action values `Q(s, a)` on top of a backbone.
-
-    Args:
-        backbone: A `keras.Model` from observations to features `[B, F]`, or,
-            with `head=None`, to the action values themselves.
-        num_actions: Integer.
-        head: `"q_values"`, one linear layer; `"dueling"`, a state value plus
-            advantages whose mean is 0; or `None` if the backbone's output
-            already is `[B, num_actions]`. Defaults to `"q_values"`.
-        seed: Integer seed of the head's initial weights. Defaults to `None`.
-
-    Returns:
-        A functional `keras.Model` from observations to `[B, num_actions]`.
-
-    Raises:
-        ValueError: If the backbone's output does not fit; names the backbone.
-
-    Reference:
-     - [Wang et al., 2016](https://arxiv.org/abs/1511.06581), eq. 9
-    """
-    if head not in ACTION_VALUE_HEADS:
-        raise ValueError(
-            f"`head` must be one of {ACTION_VALUE_HEADS}. Received: {head=}"
-        )
-    backbone = as_functional(backbone)
-    features = vector(backbone, backbone.output)
-    if head is None:
-        if features.shape[-1] != num_actions:
-            raise ValueError(
-                f"With head=None the network '{backbone.name}' must end in "
-                f"one value for each of the {num_actions} actions. Received: "
-                f"output shape {tuple(features.shape)}"
-            )
-        q = masked(features, backbone.input)
-        return backbone if q is features else keras.Model(backbone.input, q)
-    q = linear(num_actions, "q_values", seed)(features)
-    if head == "dueling":
-        # With the seed of the advantages it would begin as a copy of them.
-        value_seed = None if seed is None else seed + 1
-        value = linear(1, "value", value_seed)(features)
-        q = keras.layers.Add(name="dueling")(
-            [value, Centre(name="advantage")(q)]
-        )
-    q = masked(q, backbone.input)
-    return keras.Model(backbone.input, q, name="action_values")
-
-
 def action_logits(network, num_actions, seed=None):
     """Logits of a choice between actions, on top of a backbone.
 
@@ -283,7 +226,10 @@ def vector(backbone, features):
     return features
 
 
-def linear(units, name, seed):
+def linear(units, name, seed, noisy=False):
+    """A layer without an activation, a `NoisyDense` or not."""
+    if noisy:
+        return NoisyDense(units, seed=seed, name=name)
     initializer = keras.initializers.GlorotUniform(seed)
     return keras.layers.Dense(
         int(units), kernel_initializer=initializer, name=name

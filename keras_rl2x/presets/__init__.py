@@ -23,6 +23,7 @@ from keras_rl2x.presets import munchausen
 from keras_rl2x.presets import ppo
 from keras_rl2x.presets import pqn
 from keras_rl2x.presets import qrdqn
+from keras_rl2x.presets import rainbow
 from keras_rl2x.presets import sac
 from keras_rl2x.presets import td3
 from keras_rl2x.presets import tqc
@@ -40,6 +41,7 @@ _ALGORITHMS = {
     "ppo": ppo,
     "pqn": pqn,
     "qrdqn": qrdqn,
+    "rainbow": rainbow,
     "sac": sac,
     "td3": td3,
     "tqc": tqc,

@@ -25,11 +25,13 @@ DEFAULT = {
         "units": (256, 256),
         "activation": "relu",
         "kernel_initializer": "glorot_uniform",
+        "noisy": False,
     },
     "agent": {
         "double": True,
         "head": "q_values",
         "loss": "huber",
+        "noisy": False,
         "epsilon": {"from": 1.0, "to": 0.05, "over": 0.12},
     },
     "optimizer": {
