@@ -7,10 +7,10 @@ import keras
 from keras_rl2x import ops
 from keras_rl2x.networks.distributional import check_head
 from keras_rl2x.networks.functional import as_functional
-from keras_rl2x.networks.heads import Centre
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
 from keras_rl2x.networks.heads import vector
+from keras_rl2x.networks.value_heads import Centre
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")

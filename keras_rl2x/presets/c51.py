@@ -3,6 +3,7 @@
 They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
 """
 
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import dqn
 
 AGENT = "C51"
@@ -23,6 +24,7 @@ DEFAULT = {
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
+    **atari.games(dqn.ATARI),
     # The most that can be expected is 1 / (1 - gamma).
     "CartPole-v1": {
         **_CARTPOLE,

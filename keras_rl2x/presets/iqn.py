@@ -1,5 +1,6 @@
 """IQN. Data only; see `keras_rl2x.presets`."""
 
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import dqn
 
 AGENT = "IQN"
@@ -19,6 +20,7 @@ DEFAULT = {
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
+    **atari.games(dqn.ATARI),
     # Few fractions, as QR-DQN has few quantiles: the paper finds that 8 do.
     "CartPole-v1": {
         **_CARTPOLE,

@@ -6,6 +6,8 @@ and not before the first layer, where they would hide how far off the pole of
 CartPole-v1 is (with them, two seeds end at 153 and 140; without, three at 500).
 """
 
+from keras_rl2x.presets import atari
+
 AGENT = "PQN"
 
 DEFAULT = {
@@ -14,7 +16,7 @@ DEFAULT = {
     "score": None,
     "threads": 1,
     "onednn": True,
-    "env": {"num_envs": 8, "vectorization": "sync"},
+    "env": {"num_envs": 8, "vectorization": "auto"},
     "network": {
         "kind": "auto",
         "dtype": None,
@@ -39,6 +41,7 @@ DEFAULT = {
     "rollout": {
         "steps": 128,
         "gamma": 0.99,
+        "clip_rewards": False,
         "minibatch_size": 256,
         "passes": 4,
     },
@@ -47,6 +50,13 @@ DEFAULT = {
 }
 
 ENVS = {
+    **atari.games(
+        {
+            "agent": {"epsilon": {"to": 0.001}},
+            "rollout": {"clip_rewards": True},
+            "evaluate": {"episodes": 8},
+        }
+    ),
     "CartPole-v1": {
         "env_steps": 500_000,
         "score": 475.0,

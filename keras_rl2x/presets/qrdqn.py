@@ -3,6 +3,7 @@
 They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
 """
 
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import dqn
 
 AGENT = "QRDQN"
@@ -19,6 +20,7 @@ DEFAULT = {
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
+    **atari.games(dqn.ATARI),
     "CartPole-v1": {
         **_CARTPOLE,
         "agent": {

@@ -3,6 +3,9 @@
 `agent` says what `agents.Rainbow` does, so that each part can be left out.
 """
 
+from keras_rl2x.presets import atari
+from keras_rl2x.presets import dqn
+
 AGENT = "C51"
 
 DEFAULT = {
@@ -11,7 +14,7 @@ DEFAULT = {
     "score": None,
     "threads": 1,
     "onednn": True,
-    "env": {"num_envs": 1, "vectorization": "sync"},
+    "env": {"num_envs": 1, "vectorization": "auto"},
     "network": {
         "kind": "auto",
         "units": (256, 256),
@@ -38,6 +41,7 @@ DEFAULT = {
         "capacity": 100_000,
         "gamma": 0.99,
         "n_step": 3,
+        "clip_rewards": False,
         "batch_size": 64,
         "alpha": 0.5,
         "beta": {"from": 0.4, "to": 1.0, "over": 1.0},
@@ -54,6 +58,19 @@ DEFAULT = {
 }
 
 ENVS = {
+    **atari.games(
+        {
+            **dqn.ATARI,
+            "agent": {},
+            "optimizer": {"learning_rate": 6.25e-5, "epsilon": 1.5e-4},
+            "replay": {
+                "clip_rewards": True,
+                "capacity": 100_000,
+                "batch_size": 32,
+            },
+            "target": {"every": 2_000},
+        }
+    ),
     # A reward of 1 a step is worth at most 1 / (1 - gamma).
     "CartPole-v1": {
         "env_steps": 50_000,
