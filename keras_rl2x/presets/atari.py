@@ -14,10 +14,14 @@ SCORES = {
 # Convolutions are worth a thread of each core, and oneDNN.
 _SETTINGS = {"env_steps": 10_000_000, "threads": 0, "onednn": True}
 
+# See `envs.atari`.
+_ENV = {"protocol": "deepmind", "max_frames": 108_000}
+
 
 def games(settings):
     """The same preset for each of the games: a dict by their ids."""
+    env = {**_ENV, **settings.get("env", {})}
     return {
-        f"ALE/{game}-v5": {**_SETTINGS, "score": score, **settings}
+        f"ALE/{game}-v5": {**_SETTINGS, "score": score, **settings, "env": env}
         for game, score in SCORES.items()
     }
