@@ -18,6 +18,7 @@ OURS = (
     "keras",
     "ai_edge_litert",
     "gymnasium",
+    "ale_py",
     "numpy",
 )
 

@@ -103,7 +103,6 @@ JOBS = {
     },
 }
 
-# Every optimizer of an agent has the same rate.
 JOBS["sac-halfcheetah"] = {
     "algorithm": "sac",
     "env": "HalfCheetah-v5",
@@ -126,3 +125,46 @@ JOBS["td3-halfcheetah"] = {
     "learning_rate": 1e-3,
     "noise": 0.1,
 }
+
+# Atari, as the literature has it: a step of the agent is four frames. The
+# policy and the value share the network.
+JOBS["ppo-pong"] = {
+    "algorithm": "ppo",
+    "env": "ALE/Pong-v5",
+    "num_envs": 8,
+    "env_steps": 8_192,
+    "warmup": 0,
+    "network": "nature_cnn",
+    "batch_size": 256,
+    "learning_rate": 2.5e-4,
+    "clip_norm": 0.5,
+    "gamma": 0.99,
+    "lambda": 0.95,
+    "steps": 128,
+    "passes": 4,
+    "normalize": False,
+    "env_steps_per_update": 64,
+    "ours": {},
+    "sb3": {"env": "ale_py:PongNoFrameskip-v4"},
+}
+JOBS["dqn-pong"] = {
+    "algorithm": "dqn",
+    "env": "ALE/Pong-v5",
+    "env_steps": 4_096,
+    "warmup": 1_000,
+    "network": "nature_cnn",
+    "batch_size": 32,
+    "learning_rate": 1e-4,
+    "clip_norm": 10.0,
+    "gamma": 0.99,
+    "epsilon": 0.01,
+    "capacity": 20_000,
+    "env_steps_per_update": 4,
+    "updates_per_target_update": 1_000,
+    "ours": {"num_envs": 8, "chunk": 16, "overlap": True},
+    "sb3": {"env": "ale_py:PongNoFrameskip-v4", "train_freq": 4},
+}
+for _name in ("ppo-pong", "dqn-pong"):
+    _job = JOBS[_name]
+    _ours = {**_job["ours"], "dtype": "mixed_bfloat16"}
+    JOBS[f"{_name}-bfloat16"] = {**_job, "ours": _ours}

@@ -16,6 +16,7 @@ import throughput_parts as parts
 
 import keras_rl2x as rl
 from keras_rl2x import compose
+from keras_rl2x import presets
 
 
 class Stamps(keras.callbacks.Callback):
@@ -48,88 +49,80 @@ def main():
     print(json.dumps(result))
 
 
-def _dqn(job):
-    ratio, chunk = job["env_steps_per_update"], job["ours"]["chunk"]
-    envs = rl.envs.make(job["env"], seed=job["seed"])
-    network = rl.networks.mlp(
-        envs.single_observation_space,
-        job["units"],
-        job["activation"],
-        seed=job["seed"],
-    )
-    agent = rl.agents.DQN(
-        network,
-        envs.single_action_space,
-        epsilon=job["epsilon"],
-        double=False,
-        loss="huber",
-        seed=job["seed"],
-    )
-    agent.compile(
-        keras.optimizers.Adam(
-            job["learning_rate"], global_clipnorm=job["clip_norm"]
-        ),
-        steps_per_execution=chunk,
-    )
-    replay = rl.data.Replay(envs, job["capacity"], job["gamma"])
-    dataset = replay.dataset(job["batch_size"])
-    collect = rl.callbacks.Collect(
-        envs, replay, ratio, job["warmup"], **job["ours"]
-    )
-    stamps = Stamps()
-    agent.fit(
-        dataset,
-        steps_per_epoch=job["warm_env_steps"] // ratio,
-        epochs=1 + job["env_steps"] // job["warm_env_steps"],
-        callbacks=[
-            collect,
-            rl.callbacks.TargetUpdate(job["updates_per_target_update"]),
-            stamps,
-        ],
-        verbose=0,
-    )
-    products = {"forward": [agent.policy] * 2, "backward": [agent.policy]}
-    return _off_policy(job, agent, dataset, collect, stamps, products)
+def _fit(job, values):
+    """Trains by the preset of the job's algorithm, with some settings changed.
 
+    Args:
+        job: Dict.
+        values: Dict from dotted names to values, see `presets.override`.
 
-def _continuous(job):
-    name = job["algorithm"]
-    settings = rl.presets.get(name, None)
-    rates = {f"{key}.learning_rate" for key in settings if "optimizer" in key}
-    epochs = 1 + job["env_steps"] // job["warm_env_steps"]
-    rl.presets.override(
-        settings,
-        {
-            **dict.fromkeys(rates, job["learning_rate"]),
-            **{f"collect.{key}": value for key, value in job["ours"].items()},
-            **({"agent.noise": job["noise"]} if "noise" in job else {}),
+    Returns:
+        Tuple: the `compose.Parts`, and the dict of what was measured.
+    """
+    images = "network" in job  # Others begin from the algorithm's defaults.
+    settings = presets.get(job["algorithm"], job["env"] if images else None)
+    if images:
+        network = {
+            "network.kind": job["network"],
+            "network.dtype": job["ours"].get("dtype"),
+        }
+    else:
+        network = {
             "network.units": job["units"],
             "network.activation": job["activation"],
-            "replay.capacity": job["capacity"],
-            "replay.gamma": job["gamma"],
-            "replay.batch_size": job["batch_size"],
-            "collect.warmup": job["warmup"],
-            "collect.env_steps_per_update": job["env_steps_per_update"],
-            "target.tau": job["tau"],
+        }
+    # Every optimizer of an agent has the same rate.
+    rates = {f"{key}.learning_rate" for key in settings if "optimizer" in key}
+    epochs = 1 + job["env_steps"] // job["warm_env_steps"]
+    presets.override(
+        settings,
+        {
+            **network,
+            **dict.fromkeys(rates, job["learning_rate"]),
+            **values,
             "env_steps": job["warmup"] + epochs * job["warm_env_steps"],
             "epochs": epochs,
         },
     )
-    settings |= {"seed": job["seed"], "algorithm": name}
-    envs = rl.envs.make(job["env"], seed=job["seed"])
-    agent, dataset, callbacks, steps_per_epoch, epochs = compose.compose(
-        envs, settings
-    )
+    settings |= {"seed": job["seed"], "algorithm": job["algorithm"]}
+    num_envs = job["ours"].get("num_envs", job.get("num_envs", 1))
+    envs = rl.envs.make(job["env"], num_envs, seed=job["seed"])
+    made = compose.compose(envs, settings)
     stamps = Stamps()
-    agent.fit(
-        dataset,
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-        callbacks=[*callbacks, stamps],
+    made.agent.fit(
+        made.dataset,
+        steps_per_epoch=made.steps_per_epoch,
+        epochs=made.epochs,
+        callbacks=[*made.callbacks, stamps],
         verbose=0,
     )
-    actor, critics = agent.actor, [*agent.critic_networks]
-    if name == "sac":
+    return made, _measured(job, stamps.values)
+
+
+def _dqn(job):
+    made, measured = _fit(
+        job,
+        {
+            **_replay(job),
+            "agent.double": False,
+            "agent.epsilon": job["epsilon"],
+            "optimizer.global_clipnorm": job["clip_norm"],
+            "replay.n_step": 1,
+            "target.every": job["updates_per_target_update"],
+        },
+    )
+    policy = made.agent.policy
+    products = {"forward": [policy] * 2, "backward": [policy]}
+    return _off_policy(job, made, measured, products)
+
+
+def _continuous(job):
+    noise = {"agent.noise": job["noise"]} if "noise" in job else {}
+    made, measured = _fit(
+        job, {**_replay(job), **noise, "target.tau": job["tau"]}
+    )
+    actor, critics = made.agent.actor, [*made.agent.critic_networks]
+    if job["algorithm"] == "sac":
         products = {
             "forward": [actor] * 2 + critics * 3,
             "backward": [actor, *critics],
@@ -142,87 +135,82 @@ def _continuous(job):
             "through": critics[:1],
             "per": 2,
         }
-    return _off_policy(job, agent, dataset, callbacks[0], stamps, products)
+    return _off_policy(job, made, measured, products)
 
 
-def _off_policy(job, agent, dataset, collect, stamps, products):
+def _replay(job):
+    """The settings of what learns from a replay."""
+    ours = {key: job["ours"].get(key, False) for key in ("chunk", "overlap")}
+    return {
+        **{f"collect.{key}": value for key, value in ours.items()},
+        "collect.warmup": job["warmup"],
+        "collect.env_steps_per_update": job["env_steps_per_update"],
+        "replay.capacity": job["capacity"],
+        "replay.gamma": job["gamma"],
+        "replay.batch_size": job["batch_size"],
+    }
+
+
+def _off_policy(job, made, measured, products):
     """What is measured of an agent that has learnt from a replay."""
-    measured = _measured(job, stamps.values)  # Before the peak rises further.
-    chunk = job["ours"]["chunk"]
-    playing = parts.playing(job, collect.envs, collect.policy)
+    collect, chunk = made.callbacks[0], job["ours"]["chunk"]
+    rows = int(chunk * job["env_steps_per_update"]) // collect.envs.num_envs
+    playing = parts.playing(job, collect, rows)
     return {
         **measured,
         "breakdown": {
             "env_us": playing["env_us"],
             "act_us": playing["act_us"],
-            **parts.storing(collect, chunk * job["env_steps_per_update"]),
-            **parts.learning(agent, dataset, chunk),
+            **parts.storing(collect, rows),
+            **parts.learning(made.agent, made.dataset, chunk),
         },
         "floor": {
             "env_us": playing["bare_env_us"],
-            "products_us_per_update": parts.products(
-                job["batch_size"], **products
-            ),
+            "products_us_per_update": parts.products(job, **products),
         },
     }
 
 
 def _on_policy(job):
-    settings = rl.presets.get(job["algorithm"], None)
-    rl.presets.override(
-        settings,
+    made, measured = _fit(
+        job,
         {
-            "network.units": job["units"],
-            "network.activation": job["activation"],
             "network.normalize": job["normalize"],
-            "agent.lambda_": job["lambda"],
             "agent.normalize_rewards": job["normalize"],
-            "optimizer.learning_rate": job["learning_rate"],
+            "agent.lambda_": job["lambda"],
             "optimizer.global_clipnorm": job["clip_norm"],
             "rollout.steps": job["steps"],
             "rollout.gamma": job["gamma"],
             "rollout.minibatch_size": job["batch_size"],
             "rollout.passes": job["passes"],
-            "env_steps": job["warm_env_steps"] + job["env_steps"],
-            "epochs": 1 + job["env_steps"] // job["warm_env_steps"],
         },
     )
-    settings |= {"seed": job["seed"], "algorithm": job["algorithm"]}
-    envs = rl.envs.make(job["env"], job["num_envs"], seed=job["seed"])
-    made = compose.compose(envs, settings)
-    (collect,) = made.callbacks
-    stamps = Stamps()
-    made.agent.fit(
-        made.dataset,
-        steps_per_epoch=made.steps_per_epoch,
-        epochs=made.epochs,
-        callbacks=[collect, stamps],
-        verbose=0,
-    )
-    measured = _measured(job, stamps.values)  # Before the peak rises further.
-    rollout, num_envs = collect.data, job["num_envs"]
-    playing = parts.playing(job, envs, collect.policy)
+    (collect,), agent = made.callbacks, made.agent
+    rollout = collect.data
+    playing = parts.playing(job, collect, rollout.steps)
     rollout.begin(collect.driver.reset(0))
     chunk = collect.driver.run(rollout.steps, collect.policy.explore)
 
     def store():
         rollout.write(chunk.rows, chunk.next_obs)
-        rollout.prepare(made.agent)
+        rollout.prepare(agent)
 
     storing = parts.typical(parts.blocks(store, 32)) / rollout.size
-    networks = [made.agent.policy_network, made.agent.value_network]
+    networks = [agent.policy_network, agent.value_network]
+    if agent.critic is None:  # They share their layers.
+        networks = [agent.both_networks]
     return {
         **measured,
         "breakdown": {
-            "env_us": playing["env_us"] / num_envs,
-            "act_us": playing["act_us"] / num_envs,
+            "env_us": playing["env_us"],
+            "act_us": playing["act_us"],
             "store_us": storing,
-            **parts.learning(made.agent, made.dataset, rollout.updates),
+            **parts.learning(agent, made.dataset, rollout.updates),
         },
         "floor": {
             "env_us": playing["bare_env_us"],
             "products_us_per_update": parts.products(
-                job["batch_size"], forward=networks, backward=networks
+                job, forward=networks, backward=networks
             ),
         },
     }

@@ -5,22 +5,31 @@ reset of an environment); the median of the blocks leaves out what another
 process has disturbed; the least of them is what the machine can do.
 """
 
+import math
 import time
 
 import gymnasium
+import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_rl2x as rl
 
 
-def playing(job, envs, policy, steps=8_192):
-    """Time to act and to step, and to step through the same episodes bare."""
+def playing(job, collect, rows):
+    """Time to act, to step, and to step bare, for one environment step.
+
+    Args:
+        job: Dict.
+        collect: The `Collect` that it was trained with.
+        rows: Integer, for how many one snapshot of the weights is used.
+    """
+    envs, policy, images = collect.envs, collect.policy, "network" in job
     act, step, actions = [], [], []
     spec = policy.agent.action_spec
     obs, _ = envs.reset(seed=job["seed"])
     ended = False
-    for _ in range(steps):
+    for _ in range(1_024 if images else 8_192):
         start = time.perf_counter()
         action = rl.spaces.to_env(spec, policy.explore(obs))
         acted = time.perf_counter()
@@ -30,7 +39,18 @@ def playing(job, envs, policy, steps=8_192):
         if not ended:  # The step after an end only resets.
             actions.append(action[0])
         ended = terminated[0] or truncated[0]
-    bare = []
+    bare = _games(envs) if images else _one(job, actions)
+    snapshot = typical(blocks(policy.snapshot, 32))
+    return {
+        "env_us": typical(_split(step)) / envs.num_envs,
+        "act_us": (typical(_split(act)) + snapshot / rows) / envs.num_envs,
+        "bare_env_us": _best(_split(bare)),
+    }
+
+
+def _one(job, actions):
+    """Seconds of each step of one environment, through these actions."""
+    times = []
     with gymnasium.make(job["env"]) as env:
         env.reset(seed=job["seed"])
         for action in actions:
@@ -38,16 +58,19 @@ def playing(job, envs, policy, steps=8_192):
             _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 env.reset()
-            bare.append(time.perf_counter() - start)
-    snapshot = typical(blocks(policy.snapshot, 32))
-    chunk = job.get("steps")  # In rows, as all times here are.
-    if chunk is None:
-        chunk = job["ours"]["chunk"] * job["env_steps_per_update"]
-    return {
-        "env_us": typical(_split(step)),
-        "act_us": typical(_split(act)) + snapshot / chunk,
-        "bare_env_us": _best(_split(bare)),
-    }
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def _games(envs):
+    """The same of ale-py's own vector environment, with random actions."""
+    bare, times = envs.unwrapped, []
+    bare.reset(seed=0)
+    for action in [bare.action_space.sample() for _ in range(1_024)]:
+        start = time.perf_counter()
+        bare.step(action)
+        times.append((time.perf_counter() - start) / bare.num_envs)
+    return times
 
 
 def storing(collect, rows):
@@ -55,7 +78,7 @@ def storing(collect, rows):
     replay.begin(collect.driver.reset(0))
     chunk = collect.driver.run(rows, collect.policy.explore)
     write = blocks(lambda: replay.write(chunk.rows, chunk.next_obs), 32)
-    return {"store_us": typical(write) / rows}
+    return {"store_us": typical(write) / rows / replay.stream.num_envs}
 
 
 def learning(agent, dataset, chunk):
@@ -76,39 +99,42 @@ def learning(agent, dataset, chunk):
     }
 
 
-def products(batch_size, forward, backward, through=(), per=1, updates=64):
+def products(job, forward, backward, through=(), per=1):
     """Time of the matrix products of an update, and of nothing else.
 
+    A convolution is a product too, of all patches of all images.
+
     Args:
-        batch_size: Integer.
+        job: Dict.
         forward: List of networks, each as often as it is computed.
         backward: List of those differentiated by their weights: the products
             with each layer's weights, but for the first one's, and inputs.
         through: List of those differentiated by their inputs alone.
         per: Integer, how many updates that is.
-        updates: Integer, how often to do it in one call.
     """
+    size = job["batch_size"]
     shapes = []
     for network in forward:
-        shapes += [(batch_size, i, o) for i, o in _kernels(network)]
+        shapes += kernels(network, size)
     for network in backward:
-        kernels = _kernels(network)
-        shapes += [(i, batch_size, o) for i, o in kernels]
-        shapes += [(batch_size, o, i) for i, o in kernels[1:]]
+        found = kernels(network, size)
+        shapes += [(i, rows, o) for rows, i, o in found]
+        shapes += [(rows, o, i) for rows, i, o in found[1:]]
     for network in through:
-        shapes += [(batch_size, o, i) for i, o in _kernels(network)]
-    # Variables: constants would be multiplied when the graph is made.
-    pairs = [
-        (
-            tf.Variable(tf.random.normal((rows, inner))),
-            tf.Variable(tf.random.normal((inner, columns))),
-        )
-        for rows, inner, columns in shapes
-    ]
+        shapes += [(rows, o, i) for rows, i, o in kernels(network, size)]
+    dtype = keras.DTypePolicy(job["ours"].get("dtype")).compute_dtype
+
+    def matrix(*shape):
+        # A variable: constants would be multiplied when the graph is made.
+        return tf.Variable(tf.cast(tf.random.normal(shape), dtype))
+
+    pairs = [(matrix(a, b), matrix(b, c)) for a, b, c in shapes]
+    # Beside those of images, what a call adds to them is little.
+    updates = 1 if "network" in job else 64
 
     @tf.function
     def multiply():
-        total = 0.0
+        total = tf.zeros((), dtype)
         for _ in tf.range(updates):
             for left, right in pairs:
                 total += tf.matmul(left, right)[0, 0]  # Lest it be pruned.
@@ -117,10 +143,26 @@ def products(batch_size, forward, backward, through=(), per=1, updates=64):
     return _best(blocks(multiply, 8)) / updates / per
 
 
-def _kernels(network):
-    """List of the shapes of its dense layers' weights."""
-    shapes = [variable.shape for variable in network.trainable_variables]
-    return [tuple(shape) for shape in shapes if len(shape) == 2]
+def kernels(network, batch_size):
+    """The products with its layers' weights, first to last.
+
+    Args:
+        network: A functional `keras.Model`.
+        batch_size: Integer.
+
+    Returns:
+        List of tuples of integers: rows, inputs and outputs of each. A
+        convolution has a row for every position that it is computed at.
+    """
+    found = []
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            found += kernels(layer, batch_size)
+        elif hasattr(layer, "kernel"):
+            *inputs, outputs = layer.kernel.shape
+            positions = math.prod(layer.output.shape[1:-1])
+            found.append((batch_size * positions, math.prod(inputs), outputs))
+    return found
 
 
 def typical(blocks):
@@ -132,8 +174,16 @@ def _best(blocks):
 
 
 def blocks(function, calls, blocks=9):
-    """The mean times of blocks of calls, in microseconds, after a first one."""
+    """The mean times of blocks of calls, in microseconds.
+
+    After a first call, which may compile; and of fewer calls, at least one, if
+    a block would take longer than about half a second.
+    """
     function()
+    start = time.perf_counter()
+    function()
+    once = time.perf_counter() - start
+    calls = min(calls, max(1, round(0.5 / once)))
     times = np.empty((blocks, calls))
     for block in times:
         for i in range(calls):

@@ -15,8 +15,10 @@ import numpy as np
 try:
     import stable_baselines3
     import torch
+    from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.noise import NormalActionNoise
+    from stable_baselines3.common.vec_env import VecFrameStack
     from stable_baselines3.common.vec_env import VecNormalize
 except ImportError as error:
     sys.exit(
@@ -25,6 +27,7 @@ except ImportError as error:
     )
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}
+POLICIES = {"nature_cnn": "CnnPolicy"}
 
 
 def main():
@@ -48,7 +51,7 @@ def main():
         "threads": torch.get_num_threads(),
         "device": model.device.type,
         "versions": machine.versions(
-            "stable_baselines3", "torch", "gymnasium", "numpy"
+            "stable_baselines3", "torch", "gymnasium", "ale_py", "numpy"
         ),
     }
     print(json.dumps(result))
@@ -58,12 +61,31 @@ def _stamp(model):
     return time.time(), model.num_timesteps, model._n_updates
 
 
+def _envs(job):
+    num_envs, seed = job.get("num_envs", 1), job["seed"]
+    if "network" not in job:
+        return make_vec_env(job["env"], num_envs, seed)
+    return VecFrameStack(make_atari_env(job["sb3"]["env"], num_envs, seed), 4)
+
+
+def _policy(job):
+    """The arguments for its networks; for images it has but one."""
+    if "network" in job:
+        return {"policy": POLICIES[job["network"]]}
+    return {
+        "policy": "MlpPolicy",
+        "policy_kwargs": {
+            "net_arch": list(job["units"]),
+            "activation_fn": ACTIVATIONS[job["activation"]],
+        },
+    }
+
+
 def _dqn(job):
     train_freq = job["sb3"]["train_freq"]
     ratio = job["env_steps_per_update"]
     return stable_baselines3.DQN(
-        "MlpPolicy",
-        job["env"],
+        env=_envs(job),
         learning_rate=job["learning_rate"],
         buffer_size=job["capacity"],
         learning_starts=job["warmup"],
@@ -76,16 +98,13 @@ def _dqn(job):
         exploration_initial_eps=job["epsilon"],
         exploration_final_eps=job["epsilon"],
         max_grad_norm=job["clip_norm"],
-        policy_kwargs={
-            "net_arch": list(job["units"]),
-            "activation_fn": ACTIVATIONS[job["activation"]],
-        },
         seed=job["seed"],
+        **_policy(job),
     )
 
 
 def _on_policy(job):
-    envs = make_vec_env(job["env"], job["num_envs"], seed=job["seed"])
+    envs = _envs(job)
     if job["normalize"]:
         envs = VecNormalize(envs, gamma=job["gamma"])
     arguments = {
@@ -94,17 +113,13 @@ def _on_policy(job):
         "gamma": job["gamma"],
         "gae_lambda": job["lambda"],
         "max_grad_norm": job["clip_norm"],
-        "policy_kwargs": {
-            "net_arch": list(job["units"]),
-            "activation_fn": ACTIVATIONS[job["activation"]],
-        },
         "seed": job["seed"],
+        **_policy(job),
     }
     if job["algorithm"] == "a2c":
-        return stable_baselines3.A2C("MlpPolicy", envs, **arguments)
+        return stable_baselines3.A2C(env=envs, **arguments)
     return stable_baselines3.PPO(
-        "MlpPolicy",
-        envs,
+        env=envs,
         batch_size=job["batch_size"],
         n_epochs=job["passes"],
         **arguments,
@@ -119,8 +134,7 @@ def _continuous(job):
         mean = np.zeros(env.action_space.shape)
         noise["action_noise"] = NormalActionNoise(mean, mean + job["noise"])
     return kind[job["algorithm"]](
-        "MlpPolicy",
-        env,
+        env=env,
         learning_rate=job["learning_rate"],
         buffer_size=job["capacity"],
         learning_starts=job["warmup"],
@@ -129,11 +143,8 @@ def _continuous(job):
         gamma=job["gamma"],
         train_freq=job["sb3"]["train_freq"],
         gradient_steps=job["sb3"]["train_freq"],
-        policy_kwargs={
-            "net_arch": list(job["units"]),
-            "activation_fn": ACTIVATIONS[job["activation"]],
-        },
         seed=job["seed"],
+        **_policy(job),
         **noise,
     )
 

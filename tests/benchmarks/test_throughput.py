@@ -4,9 +4,12 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 import throughput
+import throughput_parts
 
+import keras_rl2x as rl
 from tests.benchmarks.conftest import BENCHMARKS
 
 
@@ -30,6 +33,27 @@ def side(env_steps_per_s, **others):
         "versions": {"python": "3"},
         **others,
     }
+
+
+# What tests leave of the jobs, beside the number of steps.
+_OFF_POLICY = {"warmup": 64, "units": (8,), "ours": {"chunk": 16}}
+TINY = {
+    "dqn-cartpole": _OFF_POLICY,
+    "sac-halfcheetah": _OFF_POLICY,
+    "ppo-pong": {
+        "num_envs": 2,
+        "steps": 16,
+        "batch_size": 16,
+        "passes": 1,
+        "env_steps_per_update": 16,
+    },
+    "dqn-pong-bfloat16": {
+        "warmup": 64,
+        "batch_size": 4,
+        "capacity": 512,
+        "ours": {"num_envs": 2, "chunk": 4, "dtype": "mixed_bfloat16"},
+    },
+}
 
 
 @pytest.mark.parametrize("job", throughput.JOBS.values(), ids=throughput.JOBS)
@@ -83,15 +107,42 @@ def test_report_on_hand_worked_numbers():
     )
 
 
-@pytest.mark.parametrize("name", ["dqn-cartpole", "sac-halfcheetah"])
+def test_products_of_a_convolution_have_a_row_for_each_position():
+    envs = rl.envs.atari("Pong")
+    network = rl.networks.nature_cnn(envs.single_observation_space)
+    head = keras.layers.Dense(6)(network.output)
+    policy = keras.Model(network.input, head)
+    nested = keras.Model(network.input, policy(network.input))
+    # 84 pixels by 8 in steps of 4 are 20 positions, these by 4 in steps of 2
+    # are 9, these by 3 are 7; of a batch of two.
+    for model in (policy, nested):
+        assert throughput_parts.kernels(model, 2) == [
+            (2 * 20 * 20, 8 * 8 * 4, 32),
+            (2 * 9 * 9, 4 * 4 * 32, 64),
+            (2 * 7 * 7, 3 * 3 * 64, 64),
+            (2, 7 * 7 * 64, 512),
+            (2, 512, 6),
+        ]
+
+
+def test_blocks_that_would_take_long_have_fewer_calls():
+    calls = []
+
+    def slow():
+        calls.append(time.sleep(0.2))
+
+    means = throughput_parts.blocks(slow, 8, blocks=2)
+    assert len(calls) == 2 + 2 * 2  # Half a second by 0.2 s.
+    assert means == pytest.approx([2e5, 2e5], rel=0.2)
+
+
+@pytest.mark.parametrize("name", TINY)
 def test_our_side_measures_a_tiny_job(name):
     if name.endswith("halfcheetah"):
         pytest.importorskip("mujoco")
     job = {
         **throughput.JOBS[name],
-        "warmup": 64,
-        "units": (8,),
-        "ours": {"chunk": 16},
+        **TINY[name],
         "warm_env_steps": 64,
         "env_steps": 128,
         "seed": 0,
