@@ -230,9 +230,3 @@ def test_settings_make_networks_noisy(space):
     for noisy in (False, True):
         network = compose._make_network(space, 0, "auto", noisy=noisy)
         assert isinstance(network.layers[-1], rl.networks.NoisyDense) == noisy
-
-
-def test_without_a_head_nothing_can_be_noisy():
-    network = rl.networks.mlp(gym.Box(-1, 1, (2,)), (3,))
-    with pytest.raises(ValueError, match="'mlp' `rl.networks.NoisyDense`"):
-        agents.DQN(network, gym.Discrete(3), head=None, noisy=True)
