@@ -95,6 +95,7 @@ class Munchausen(Agent):
         return value_based.exploration(self)
 
     def train_step(self, batch):
+        value_based.resample_noise(self)
         bonus = ops.munchausen_bonus(
             self.target_network(batch["obs"]),
             batch["action"],

@@ -89,6 +89,7 @@ class QRDQN(Agent):
         return value_based.exploration(self)
 
     def train_step(self, batch):
+        value_based.resample_noise(self)
         target = ops.quantile_target(
             batch["reward"],
             batch["discount"],

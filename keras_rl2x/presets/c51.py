@@ -17,6 +17,7 @@ DEFAULT = {
         "atoms": 51,
         "double": True,
         "head": "q_values",
+        "noisy": False,
         "epsilon": dqn.DEFAULT["agent"]["epsilon"],
     },
 }

@@ -14,6 +14,7 @@ from keras_rl2x import presets
 from keras_rl2x.acting import Policy
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents.test_value_based import ARGUMENTS
 from tests.agents.test_value_based import batch_of
 
 KINDS = {
@@ -85,9 +86,10 @@ def test_every_update_draws_both_networks_noise(name):
     assert len(np.unique(drawn)) == len(drawn) == 4 * len(seen[0])
 
 
-def test_the_network_alone_may_be_noisy():
+@pytest.mark.parametrize("kind", [agents.DQN, *ARGUMENTS])
+def test_the_network_alone_may_be_noisy(kind):
     network = rl.networks.mlp(gym.Discrete(4), (16,), noisy=True, seed=0)
-    agent = agents.DQN(network, gym.Discrete(4), seed=0)
+    agent = kind(network, gym.Discrete(4), seed=0, **ARGUMENTS.get(kind, {}))
     agent.compile(keras.optimizers.SGD(0.01))
     agent.train_step(batch_of())
     for drawn in noise(agent):
@@ -136,8 +138,8 @@ def test_an_exported_agent_has_no_noise(tmp_path):
         verbose=False,
     )
     assert np.any(np.argmax(agent.policy(obs), axis=-1) != best)
-    served = tf.saved_model.load(tmp_path / "agent").serve(obs)
-    np.testing.assert_array_equal(served, best)
+    loaded = tf.saved_model.load(tmp_path / "agent")
+    np.testing.assert_array_equal(loaded.serve(obs), best)
 
 
 @ALL
@@ -228,9 +230,3 @@ def test_settings_make_networks_noisy(space):
     for noisy in (False, True):
         network = compose._make_network(space, 0, "auto", noisy=noisy)
         assert isinstance(network.layers[-1], rl.networks.NoisyDense) == noisy
-
-
-def test_without_a_head_nothing_can_be_noisy():
-    network = rl.networks.mlp(gym.Box(-1, 1, (2,)), (3,))
-    with pytest.raises(ValueError, match="'mlp' `rl.networks.NoisyDense`"):
-        agents.DQN(network, gym.Discrete(3), head=None, noisy=True)

@@ -74,6 +74,17 @@ def test_dueling_advantages_are_centred_over_the_actions():
     )
 
 
+def test_noisy_heads():
+    backbone = networks.mlp(SPACE, (8,), seed=0)
+    values, both = networks.action_distributions(
+        backbone, 3, 7, MEAN, "dueling", seed=0, noisy=True
+    )
+    noise = networks.noise_variables(both)
+    assert networks.noise_variables(values) == noise
+    # From 8 features to 3 * 7 numbers, and to 7.
+    assert sorted(len(v.numpy()) for v in noise) == [7, 8, 8, 21]
+
+
 def test_seeds():
     (_, one), (_, same), (_, other) = (
         build(head="dueling", seed=seed) for seed in (1, 1, 2)
