@@ -106,6 +106,7 @@ class IQN(Agent):
         return value_based.exploration(self)
 
     def train_step(self, batch):
+        value_based.resample_noise(self)
         size = keras.ops.shape(batch["reward"])[0]
         next_fractions, fractions = (
             keras.random.uniform((size, count), seed=self.seed_generator)

@@ -1,4 +1,7 @@
-"""IQN. Data only; see `keras_rl2x.presets`."""
+"""IQN. Data only; see `keras_rl2x.presets`.
+
+On CartPole-v1 one seed was tried, which ends at 496.
+"""
 
 from keras_rl2x.presets import atari
 from keras_rl2x.presets import dqn
