@@ -7,6 +7,8 @@ import tensorflow as tf
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.compiled import Compiled
+from keras_rl2x.data.minibatches import check
+from keras_rl2x.data.minibatches import orders
 from keras_rl2x.data.stream import cell_bytes
 from keras_rl2x.data.stream import cell_spec
 from keras_rl2x.data.stream import check_memory
@@ -233,38 +235,19 @@ class Rollout:
         """
         if minibatch_size is None:
             minibatch_size = self.size
-        wrong = (
-            int(passes) != passes
-            or passes < 1
-            or minibatch_size < 1
-            or self.size % minibatch_size
-        )
-        if wrong:
-            divisors = [n for n in range(1, self.size + 1) if not self.size % n]
-            nearest = min(divisors, key=lambda n: abs(n - minibatch_size))
-            raise ValueError(
-                f"`minibatch_size` must divide the {self.size} cells of the "
-                f"rollout ({self.steps} steps of {self.num_envs} "
-                f"environments), {nearest} for instance, and `passes` be an "
-                f"integer >= 1. Received: {minibatch_size=}, {passes=}"
-            )
+        check(self, minibatch_size, passes, sequences)
         passes = int(passes)
         minibatches = self.size // minibatch_size
         self.updates = passes * minibatches
         # Drawing costs less at once than one by one.
         block = passes if passes * self.nbytes <= _BLOCK_BYTES else 1
         units = self.num_envs if sequences else self.size
-        if units % minibatches:
-            raise ValueError(
-                "With sequences, `minibatch_size` must be a multiple of the "
-                f"{self.steps} steps that divides the rollout of {self.size}: "
-                "the environments are not cut in time. Received: "
-                f"{minibatch_size=}"
-            )
 
         def draw(_):
             with tf.control_dependencies([self._assert_full()]):
-                order = self._orders(block, units, shuffled=minibatches > 1)
+                order = orders(
+                    self.seed, self._draws, block, units, minibatches > 1
+                )
             order = tf.reshape(
                 order, [block * minibatches, units // minibatches]
             )
@@ -294,19 +277,6 @@ class Rollout:
             self._full,
             ["The rollout is empty: fill it with the `Collect` callback"],
         )
-
-    def _orders(self, passes, units, shuffled):
-        """Integers below `units`, in an order of their own for each pass."""
-        if not shuffled:  # What is in one minibatch has no order.
-            return tf.tile(tf.range(units), [passes])
-        first = self._draws.assign_add(passes) - passes
-        orders = [
-            tf.random.experimental.stateless_shuffle(
-                tf.range(units), [self.seed, first + i]
-            )
-            for i in range(passes)
-        ]
-        return tf.concat(orders, 0)
 
     def get_state(self):
         """Nested dict of arrays: the generator's; what was lived is used up."""
