@@ -36,7 +36,8 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
         short |= {"env.max_frames": 200}
     if "replay" in settings:
         short |= {"replay.capacity": 1_000}
-        env_steps = 64 * settings["env"]["num_envs"] + 20
+        rows = 8 if is_atari(env) else 64
+        env_steps = rows * settings["env"]["num_envs"] + 20
         short |= {"collect.warmup": 20, "collect.env_steps_per_update": 1.0}
     else:
         size = 8 * settings["env"]["num_envs"]

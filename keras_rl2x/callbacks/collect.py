@@ -224,20 +224,21 @@ class Collect(keras.callbacks.Callback):
                 else "What was collected before is in the replay."
             )
             raise RuntimeError(
-                f"The environments failed after {self._env_steps():,} steps: "
+                f"The environments failed after {self._lived:,} steps: "
                 f"{type(chunk.error).__name__}: {chunk.error} {kept} "
                 f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 
     def _store(self, chunk, memory=None):
-        if not self._on_policy:
-            if len(chunk.rows["reward"]):
-                self.data.write(chunk.rows, chunk.next_obs)
-        elif chunk.error is None:  # Half a rollout is of no use.
+        # Half a rollout is of no use.
+        prepared = self._on_policy and chunk.error is None
+        if prepared:
             self.data.write(chunk.rows, chunk.next_obs, memory)
+        elif not self._on_policy and len(chunk.rows["reward"]):
+            self.data.write(chunk.rows, chunk.next_obs)
         self._progress.episodes.extend(chunk.episodes)
         self._lived += chunk.env_steps
-        if not self._on_policy:  # Else `prepare` counts, at less cost.
+        if not prepared:  # Else `prepare` counts, at less cost.
             tf.raw_ops.AssignAddVariableOp(
                 **self._counter(), value=tf.constant(chunk.env_steps, "int64")
             )

@@ -1,6 +1,7 @@
 """Atari: its protocols, its two vectorizations, and what it refuses."""
 
 import gymnasium
+import keras
 import numpy as np
 import pytest
 
@@ -149,3 +150,35 @@ def test_lives_and_frames_by_hand():
     # The step behind the end of the first one's game begins another.
     assert newest == [[1, 6], [6, 7], [7, 8], [0, 9]]
     np.testing.assert_array_equal(first, kept)
+
+
+def learn(folder, epochs):
+    """The weights of a small DQN after so many epochs, saved after each."""
+    with rl.envs.atari("Pong", num_envs=2, size=36, seed=0) as envs:
+        space = envs.single_observation_space
+        agent = rl.agents.DQN(
+            rl.networks.nature_cnn(space, 8, seed=0),
+            envs.single_action_space,
+            seed=0,
+        )
+        agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=4)
+        replay = rl.data.Replay(envs, 60, gamma=0.99, clip_rewards=True)
+        agent.fit(
+            replay.dataset(8),
+            steps_per_epoch=16,
+            epochs=epochs,
+            callbacks=[
+                rl.callbacks.Collect(envs, replay, 4, warmup=20),
+                rl.callbacks.TargetUpdate(every=8),
+                rl.callbacks.Checkpoint(folder),
+            ],
+            verbose=0,
+        )
+    return agent.get_weights()
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    whole = learn(tmp_path / "whole", 3)
+    learn(tmp_path / "cut", 1)
+    for one, other in zip(whole, learn(tmp_path / "cut", 3)):
+        np.testing.assert_array_equal(one, other)
