@@ -1,7 +1,6 @@
 """The games of the Arcade Learning Environment, as agents see them."""
 
 import difflib
-import functools
 import os
 import re
 
@@ -14,8 +13,6 @@ from gymnasium import vector
 from gymnasium import wrappers
 
 from keras_rl2x import extras
-from keras_rl2x.envs.frames import EpisodicLife
-from keras_rl2x.envs.frames import FrameStack
 
 # What differs between the ways in which the literature plays.
 PROTOCOLS = {
@@ -37,78 +34,32 @@ PROTOCOLS = {
     },
 }
 
-_NEXT_STEP = vector.AutoresetMode.NEXT_STEP
 
+def settings_of(protocol, changes):
+    """Dict of the arguments in which protocols differ.
 
-def make_atari(
-    game,
-    num_envs=1,
-    vectorization="native",
-    protocol="deepmind",
-    frame_stack=4,
-    frame_skip=4,
-    size=84,
-    max_frames=108_000,
-    num_threads=0,
-    render_mode=None,
-    **changes,
-):
-    """The vector environment of `envs.atari`, where the arguments are told."""
+    Args:
+        protocol: String, a key of `PROTOCOLS`.
+        changes: Dict, what is to differ from it.
+
+    Raises:
+        ValueError: If there is no such protocol, or no such argument.
+    """
     if protocol not in PROTOCOLS:
         raise ValueError(
             f"`protocol` must be one of {sorted(PROTOCOLS)}. "
             f"Received: {protocol=}"
         )
-    settings = dict(PROTOCOLS[protocol])
+    settings = PROTOCOLS[protocol]
     if not changes.keys() <= settings.keys():
         raise ValueError(
-            f"Beside the arguments of `envs.atari`, those of its protocol "
+            "Beside the arguments of `envs.atari`, those of its protocol "
             f"can be given: {sorted(settings)}. Received: {sorted(changes)}"
         )
-    settings |= changes
-    episodic_life = settings.pop("episodic_life")
-    rom = _rom(game)
-    if vectorization == "native":
-        if render_mode is not None:
-            raise ValueError(
-                "The environments of ale-py that step in C++ do not render: "
-                f'use vectorization="sync". Received: {render_mode=}'
-            )
-        envs = _Native(
-            rom,
-            num_envs,
-            size,
-            num_threads=num_threads or os.cpu_count(),
-            frameskip=frame_skip,
-            max_num_frames_per_episode=max_frames,
-            use_fire_reset=settings.pop("fire_reset"),
-            **settings,
-        )
-    else:
-        one = functools.partial(
-            _wrapped,
-            rom,
-            size,
-            frame_skip,
-            max_frames=max_frames,
-            render_mode=render_mode,
-            **settings,
-        )
-        kinds = {"sync": vector.SyncVectorEnv, "async": vector.AsyncVectorEnv}
-        if vectorization not in kinds:
-            raise ValueError(
-                "`vectorization` must be 'native', 'sync' or 'async'. "
-                f"Received: {vectorization=}"
-            )
-        envs = kinds[vectorization](
-            [one] * int(num_envs), autoreset_mode=_NEXT_STEP
-        )
-    if episodic_life:
-        envs = EpisodicLife(envs)
-    return FrameStack(envs, frame_stack)
+    return {**settings, **changes}
 
 
-def _rom(game):
+def rom_of(game):
     """The name of a game's file: `"ms_pacman"` for `"ALE/MsPacman-v5"`."""
     name = re.sub(r"^ALE/|-v\d+$", "", str(game))
     rom = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -122,18 +73,38 @@ def _rom(game):
     return rom
 
 
-class _Native(AtariVectorEnv):
-    """All of it in C++, on threads."""
+class Native(AtariVectorEnv):
+    """A vector environment, all of it in C++, on threads."""
 
-    def __init__(self, rom, num_envs, size, **kwargs):
+    def __init__(
+        self,
+        rom,
+        num_envs,
+        size,
+        frame_skip,
+        max_frames,
+        fire_reset,
+        num_threads,
+        render_mode=None,
+        **kwargs,
+    ):
+        if render_mode is not None:
+            raise ValueError(
+                "The environments of ale-py that step in C++ do not render: "
+                f'use vectorization="sync". Received: {render_mode=}'
+            )
         super().__init__(
             rom,
             num_envs=int(num_envs),
+            num_threads=num_threads or os.cpu_count(),
+            frameskip=frame_skip,
             img_height=size,
             img_width=size,
             stack_num=1,
+            max_num_frames_per_episode=max_frames,
+            use_fire_reset=fire_reset,
             reward_clipping=False,
-            autoreset_mode=_NEXT_STEP,
+            autoreset_mode=vector.AutoresetMode.NEXT_STEP,
             **kwargs,
         )
         # It has one frame as its first axis.
@@ -147,14 +118,14 @@ class _Native(AtariVectorEnv):
         return super().reset(seed=seed, options=options)
 
 
-def _wrapped(
+def wrapped(
     rom,
     size,
     frame_skip,
     max_frames,
     noop_max,
     fire_reset,
-    render_mode,
+    render_mode=None,
     **kwargs,
 ):
     """One game, with Gymnasium's wrappers."""

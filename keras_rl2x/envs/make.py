@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium import vector
 
-from keras_rl2x.envs.atari import make_atari
+from keras_rl2x.envs import atari as games
+from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 
 VECTORIZATIONS = ("auto", "sync", "async")
@@ -135,9 +136,7 @@ def make(
             raise ValueError("Atari games have no `action_mask`: leave it out.")
         if frame_stack is not None:
             kwargs["frame_stack"] = frame_stack
-        if vectorization != "auto":
-            kwargs["vectorization"] = vectorization
-        return atari(env, num_envs, seed=seed, **kwargs)
+        return atari(env, num_envs, seed, vectorization, **kwargs)
     if isinstance(env, vector.VectorEnv):
         if kwargs or action_mask or num_envs not in (1, env.num_envs):
             raise ValueError(
@@ -156,7 +155,20 @@ def make(
     return Environments(vectorized, seed)
 
 
-def atari(game, num_envs=1, seed=None, **kwargs):
+def atari(
+    game,
+    num_envs=1,
+    seed=None,
+    vectorization="auto",
+    protocol="deepmind",
+    frame_stack=4,
+    frame_skip=4,
+    size=84,
+    max_frames=108_000,
+    num_threads=0,
+    render_mode=None,
+    **changes,
+):
     """Makes Atari games, as the literature plays them.
 
     Observations are the last 4 frames, grey, 84 x 84, the newest last, as
@@ -172,7 +184,7 @@ def atari(game, num_envs=1, seed=None, **kwargs):
         vectorization: `"native"`, all of it in C++ on threads; `"sync"` or
             `"async"`, with Gymnasium's wrappers, as `make` has them, which
             render, too (and need opencv-python-headless). Defaults to
-            `"native"`.
+            `"auto"`: `"native"`, and where they are rendered `"sync"`.
         protocol: `"deepmind"`, that of Mnih et al. (2015), or `"sticky"`, that
             of Machado et al. (2018); they differ in the next five arguments.
             Defaults to `"deepmind"`.
@@ -212,9 +224,28 @@ def atari(game, num_envs=1, seed=None, **kwargs):
         obs, info = envs.reset(seed=envs.seed)
     ```
     """
-    if kwargs.get("render_mode") is not None:
-        kwargs.setdefault("vectorization", "sync")
-    return Environments(make_atari(game, num_envs, **kwargs), seed)
+    settings = games.settings_of(protocol, changes)
+    episodic_life = settings.pop("episodic_life")
+    settings |= {
+        "rom": games.rom_of(game),
+        "size": size,
+        "frame_skip": frame_skip,
+        "max_frames": max_frames,
+        "render_mode": render_mode,
+    }
+    if vectorization == "auto":
+        vectorization = "native" if render_mode is None else "sync"
+    if vectorization == "native":
+        vectorized = games.Native(
+            num_envs=num_envs, num_threads=num_threads, **settings
+        )
+    else:
+        vectorized = _vectorize(
+            games.wrapped, num_envs, vectorization, False, settings
+        )
+    if episodic_life:
+        vectorized = EpisodicLife(vectorized)
+    return Environments(FrameStack(vectorized, frame_stack), seed)
 
 
 def _vectorize(env, num_envs, vectorization, action_mask, kwargs):
