@@ -119,19 +119,11 @@ class IQN(Agent):
         target = ops.quantile_target(
             batch["reward"], batch["discount"], quantiles_next
         )
-
-        def error_fn(quantiles):
-            errors = ops.quantile_huber(quantiles, fractions, target)
-            return keras.ops.sum(errors, axis=-1)
-
         inputs = {"fractions": fractions, "observation": batch["obs"]}
-        loss, q_value, _ = value_based.fit_distributions(
-            self, {**batch, "obs": inputs}, error_fn
+        loss, q_value, td_error = value_based.fit_quantiles(
+            self, {**batch, "obs": inputs}, fractions, target
         )
-        td_error = keras.ops.mean(target, axis=-1) - q_value
-        return self.finish(
-            batch, loss=loss, q_value=q_value, td_error=keras.ops.abs(td_error)
-        )
+        return self.finish(batch, loss=loss, q_value=q_value, td_error=td_error)
 
     def get_config(self):
         return {

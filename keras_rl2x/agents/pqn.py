@@ -113,6 +113,7 @@ class PQN(Agent):
         }
 
     def train_step(self, batch):
+        networks.resample_noise(self.q_network, self.seed_generator)
         loss, q_value, td_error = value_based.fit_values(
             self, batch, batch["return"]
         )

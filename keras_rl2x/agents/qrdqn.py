@@ -96,16 +96,10 @@ class QRDQN(Agent):
             value_based.next_distribution(self, batch["next_obs"]),
         )
         fractions = ops.quantile_midpoints(self.quantiles)
-
-        def error_fn(quantiles):
-            errors = ops.quantile_huber(quantiles, fractions, target)
-            return keras.ops.sum(errors, axis=-1)
-
-        loss, q_value, _ = value_based.fit_distributions(self, batch, error_fn)
-        td_error = keras.ops.mean(target, axis=-1) - q_value
-        return self.finish(
-            batch, loss=loss, q_value=q_value, td_error=keras.ops.abs(td_error)
+        loss, q_value, td_error = value_based.fit_quantiles(
+            self, batch, fractions, target
         )
+        return self.finish(batch, loss=loss, q_value=q_value, td_error=td_error)
 
     def get_config(self):
         return {

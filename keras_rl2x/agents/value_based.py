@@ -181,6 +181,29 @@ def fit_distributions(agent, batch, error_fn):
     return loss, q_value, error
 
 
+def fit_quantiles(agent, batch, fractions, target):
+    """Moves quantiles of the returns of the actions taken towards a target.
+
+    Args:
+        agent: As in `fit_distributions`.
+        batch: As there.
+        fractions: Tensor `[N]` or `[B, N]`, see `ops.quantile_huber`.
+        target: Tensor `[B, M]`.
+
+    Returns:
+        Tuple: the scalar loss; and tensors `[B]`, the values and the sizes of
+        their errors.
+    """
+
+    def error_fn(quantiles):
+        errors = ops.quantile_huber(quantiles, fractions, target)
+        return keras.ops.sum(errors, axis=-1)
+
+    loss, q_value, _ = fit_distributions(agent, batch, error_fn)
+    td_error = keras.ops.mean(target, axis=-1) - q_value
+    return loss, q_value, keras.ops.abs(td_error)
+
+
 def get_config(agent):
     """The entries of `Agent.get_config` for the arguments of `store`."""
     return {

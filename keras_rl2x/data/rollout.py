@@ -266,11 +266,10 @@ class Rollout:
             with tf.control_dependencies([self._assert_full()]):
                 return optree.tree_map(tf.convert_to_tensor, self._cells)
 
+        counter = tf.data.Dataset.counter()
         if passes == minibatches == 1 and not sequences:
-            return in_order(
-                tf.data.Dataset.counter().map(whole, synchronous=True)
-            )
-        return in_order(tf.data.Dataset.counter().map(draw).unbatch())
+            return in_order(counter.map(whole, synchronous=True))
+        return in_order(counter.map(draw).unbatch())
 
     def _assert_full(self):
         return tf.debugging.Assert(

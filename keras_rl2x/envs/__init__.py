@@ -1,10 +1,10 @@
 """Environments: Gymnasium's vector environments, checked and seeded."""
 
 from keras_rl2x.envs import toy
+from keras_rl2x.envs.action_mask import ActionMask
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 from keras_rl2x.envs.frames import episode_over
-from keras_rl2x.envs.make import ActionMask
 from keras_rl2x.envs.make import Environments
 from keras_rl2x.envs.make import atari
 from keras_rl2x.envs.make import make

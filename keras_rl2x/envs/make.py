@@ -5,11 +5,10 @@ import multiprocessing
 import signal
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces
 from gymnasium import vector
 
 from keras_rl2x.envs import atari as games
+from keras_rl2x.envs.action_mask import ActionMask
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 
@@ -37,51 +36,6 @@ class Environments(vector.VectorWrapper):
 
     def __exit__(self, *exception):
         self.close()
-
-
-class ActionMask(gymnasium.Wrapper):
-    """Moves `info["action_mask"]` into the observation, where agents see it.
-
-    The observation becomes a dict of the `"observation"` there was and the
-    `"action_mask"`: 1 for each action that is allowed, else 0.
-
-    Args:
-        env: A `gymnasium.Env` whose actions are `Discrete`.
-
-    Raises:
-        ValueError: If the actions are of another kind; from `reset` and `step`,
-            if the environment gives no mask.
-    """
-
-    def __init__(self, env):
-        super().__init__(env)
-        if not isinstance(env.action_space, spaces.Discrete):
-            raise ValueError(
-                "`action_mask` needs `Discrete` actions: for others, put the "
-                "mask into a `Dict` observation yourself. Received: "
-                f"action_space={env.action_space}"
-            )
-        self.observation_space = spaces.Dict(
-            action_mask=spaces.MultiBinary(int(env.action_space.n)),
-            observation=env.observation_space,
-        )
-
-    def reset(self, **kwargs):
-        obs, info = self.env.reset(**kwargs)
-        return self._masked(obs, info), info
-
-    def step(self, action):
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._masked(obs, info), reward, terminated, truncated, info
-
-    def _masked(self, obs, info):
-        if "action_mask" not in info:
-            raise ValueError(
-                "The environment gives no `info['action_mask']`: leave "
-                f"`action_mask` out. Received: info with {sorted(info)}"
-            )
-        mask = np.asarray(info["action_mask"], "int8")
-        return {"action_mask": mask, "observation": obs}
 
 
 def make(
@@ -186,18 +140,7 @@ def atari(
             render, too (and need opencv-python-headless). Defaults to
             `"auto"`: `"native"`, and where they are rendered `"sync"`.
         protocol: `"deepmind"`, that of Mnih et al. (2015), or `"sticky"`, that
-            of Machado et al. (2018); they differ in the next five arguments.
-            Defaults to `"deepmind"`.
-        repeat_action_probability: Float, with which a frame repeats the last
-            action instead. 0; sticky: 0.25.
-        episodic_life: Boolean, whether to lose a life ends what a value sums
-            up; the episode goes on. `True`; sticky: `False`.
-        fire_reset: Boolean, whether a reset presses the button with which some
-            games begin. `True`; sticky: `False`.
-        noop_max: Integer, up to how many frames without an action an episode
-            begins with. 30; sticky: 0.
-        full_action_space: Boolean, whether there are all 18 actions, or only
-            those that the game reacts to. `False` for both.
+            of Machado et al. (2018); see `changes`. Defaults to `"deepmind"`.
         frame_stack: Integer. Defaults to 4.
         frame_skip: Integer. Defaults to 4.
         size: Integer, the height and width. Defaults to 84.
@@ -206,6 +149,17 @@ def atari(
         num_threads: Integer, of the C++ environments. Defaults to 0: one for
             each core.
         render_mode: As in `gymnasium.make`, but not for `"native"`.
+        **changes: What is to differ from the protocol:
+            `repeat_action_probability`, a float, with which a frame repeats
+            the last action instead (0; sticky: 0.25);
+            `episodic_life`, whether to lose a life ends what a value sums up,
+            while the episode goes on (`True`; sticky: `False`);
+            `fire_reset`, whether a reset presses the button with which some
+            games begin (`True`; sticky: `False`);
+            `noop_max`, up to how many frames without an action an episode
+            begins with (30; sticky: 0);
+            `full_action_space`, whether there are all 18 actions, or only
+            those that the game reacts to (`False` for both).
 
     Returns:
         An `Environments`.

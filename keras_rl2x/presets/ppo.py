@@ -16,7 +16,7 @@ DEFAULT = {
     "epochs": 20,
     "score": None,
     "threads": 1,
-    "onednn": False,
+    "onednn": True,
     "env": {"num_envs": 8, "vectorization": "auto"},
     "network": {
         "kind": "auto",
@@ -77,6 +77,7 @@ ENVS = {
         }
     ),
     "CartPole-v1": {
+        "onednn": False,
         "env_steps": 100_000,
         "score": 475.0,
         "agent": {"lambda_": 0.8, "clip": {"from": 0.2, "to": 0.0, "over": 1}},

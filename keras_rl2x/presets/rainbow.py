@@ -1,7 +1,8 @@
 """Rainbow. Data only; see `keras_rl2x.presets`.
 
 `agent` says what `agents.Rainbow` does, so that each part can be left out. The
-rest begins from DQN's.
+rest begins from DQN's, and so does the score on CartPole-v1: no run was
+finished there yet.
 """
 
 from keras_rl2x.presets import atari

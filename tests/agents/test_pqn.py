@@ -180,3 +180,21 @@ def test_it_learns_from_rollouts_only():
                 callbacks=[rl.callbacks.Collect(envs, replay)],
                 verbose=0,
             )
+
+
+def test_a_noisy_network_is_drawn_anew_at_each_update():
+    with harness.make_envs(toy.Identity) as envs:
+        network = rl.networks.mlp(
+            envs.single_observation_space, (8,), noisy=True, seed=0
+        )
+        agent = rl.agents.PQN(network, envs.single_action_space, seed=0)
+        agent.compile(keras.optimizers.Adam(1e-3))
+        batches = harness.fixed_batches(
+            envs, harness.make_rollout(envs), 2, agent
+        )
+        drawn = []
+        for batch in batches:
+            agent.train_step(batch)
+            noise = rl.networks.noise_variables(agent.q_network)
+            drawn.append(np.concatenate([v.numpy() for v in noise]))
+    assert np.all(drawn[0]) and np.all(drawn[0] != drawn[1])

@@ -363,3 +363,19 @@ def test_another_replay_is_not_restored():
     images = environments(3, **NESTED)
     with pytest.raises(ValueError, match="other observations or actions"):
         data.Replay(images, 36, 0.9).set_state(state)
+
+
+@pytest.mark.parametrize("kind", [data.Replay, data.PrioritizedReplay])
+def test_clipped_rewards_are_clipped_before_they_are_summed_up(kind):
+    life = Life(1, end=0.0)
+    replay = kind(environments(1), 20, gamma=0.5, n_step=2, clip_rewards=True)
+    replay.begin(life.begin())
+    rows, next_obs = life.rows(4)
+    rows["reward"][:, 0] = [3.0, -7.0, 0.25, 1.0]
+    replay.write(rows, next_obs)
+    batch = next(iter(replay.dataset(200)))
+    found = dict(zip(batch["obs"].numpy(), batch["reward"].numpy()))
+    expected = [1 - 0.5, -1 + 0.5 * 0.25, 0.25 + 0.5 * 1.0, 1.0]
+    assert found == dict(zip(rows["obs"][:, 0], expected))
+    stored = replay.stream.fields["reward"].numpy()
+    assert stored.max() == 3 and stored.min() == -7

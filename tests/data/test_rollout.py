@@ -511,3 +511,17 @@ def test_another_rollout_is_not_restored():
         ValueError, match="another size.*`steps`.*24 cells.* of 20"
     ):
         other.rollout.set_state(state)
+
+
+def test_clipped_rewards():
+    life = Life(1, end=0.0)
+    rollout = data.Rollout(environments(1), 3, 0.5, clip_rewards=True)
+    rollout.begin(life.begin())
+    rows, next_obs = life.rows(3)
+    rows["reward"][:, 0] = [3.0, -7.0, 0.25]
+    rollout.write(rows, next_obs)
+    rollout.prepare(Copies())
+    batch = next(iter(rollout.dataset()))
+    np.testing.assert_array_equal(batch["return"], [1, -1, 0.25])
+    # Sums of what is learned from: 1, then -1 + 0.5 * 1, and so on.
+    np.testing.assert_array_equal(batch["advantage"], [1, -0.5, 0])
