@@ -71,20 +71,23 @@ class Driver:
         shape = (steps, self.envs.num_envs)
         obs_rows = _empty(shape, self._obs_spec)
         obs_leaves = optree.tree_leaves(obs_rows)
-        actions = []
+        action_rows = _empty(shape, self._action_spec)
+        action_leaves = optree.tree_leaves(action_rows)
         reward = np.zeros(shape, "f4")
         terminated, truncated, dead, over = np.zeros((4, *shape), "bool")
-        error = None
+        lived, error = 0, None
         for t in range(steps):
             for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
                 rows[t] = leaf
             action = act(self._obs, self._begins)
+            for rows, leaf in zip(action_leaves, optree.tree_leaves(action)):
+                rows[t] = leaf
             try:
                 step = self.envs.step(spaces.to_env(self._action_spec, action))
             except Exception as raised:  # Whatever an environment may raise.
                 error = raised
                 break
-            actions.append(action)
+            lived += 1
             self._obs, reward[t], terminated[t], truncated[t], info = step
             # The step after an end only resets, and shows what begins.
             dead[t] = self._begins = self._dead
@@ -92,17 +95,17 @@ class Driver:
             self._dead = over[t]
         rows = {
             "obs": obs_rows,
-            "action": _stack(actions, self._action_spec, shape),
+            "action": action_rows,
             "reward": reward,
             "terminated": terminated,
             "truncated": truncated,
             "dead": dead,
         }
         next_obs = self._obs
-        taken, bad = self._check(obs_leaves, reward[: len(actions)], next_obs)
+        taken, bad = self._check(obs_leaves, reward[:lived], next_obs)
         error = error if bad is None else bad
         if error is not None:
-            if taken < len(actions):
+            if taken < lived:
                 next_obs = optree.tree_map(lambda x: x[taken], obs_rows)
             rows = optree.tree_map(lambda x: x[:taken], rows)
             self._obs = None
@@ -142,7 +145,7 @@ class Driver:
         episodes = []
         base_return = np.zeros(ended.shape[1])
         base_length = np.zeros(ended.shape[1], "int64")
-        for t, env in np.argwhere(ended):
+        for t, env in zip(*ended.nonzero()):
             episodes.append(
                 (
                     float(returns[t, env] - base_return[env]),
@@ -217,13 +220,4 @@ def _has_nan(array, batch_axes):
 def _empty(shape, spec):
     return optree.tree_map(
         lambda leaf: np.empty((*shape, *leaf.shape), leaf.dtype), spec
-    )
-
-
-def _stack(actions, spec, shape):
-    """A list of T batches of actions as one array `[T, num_envs, ...]`."""
-    if not actions:
-        return _empty((0, shape[1]), spec)
-    return optree.tree_map(
-        lambda leaf, *steps: np.stack(steps).astype(leaf.dtype), spec, *actions
     )

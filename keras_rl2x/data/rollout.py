@@ -153,6 +153,8 @@ class Rollout:
 
     def _take_in(self, rows, next_obs, begins):
         rows, agent = self.rows(rows, next_obs, begins), self._agent
+        if agent.normalize_rewards:
+            rows["reward_so_far"] = self.rewards_so_far(rows)
         agent.env_steps.assign_add(tf.math.count_nonzero(rows["live"]))
         added = agent.prepare(rows)
         lived = {"action": rows["action"]}
@@ -171,8 +173,6 @@ class Rollout:
     def rows(self, rows, next_obs, begins):
         """What was lived, as agents want it, in the graph.
 
-        Counts the discounted rewards on: to be called once for each writing.
-
         Args:
             rows: Dict of tensors `[steps, num_envs, ...]`, see `write`.
             next_obs: Tensor `[num_envs, ...]` (or a structure of such).
@@ -182,21 +182,14 @@ class Rollout:
         Returns:
             Dict of tensors `[steps, num_envs, ...]`: `action, reward,
             discount` (gamma, 0 at termination), `cut` (whether the next row
-            belongs to another episode), `live`, `reward_so_far` (the
-            discounted sum of the episode's rewards up to here); `obs` and
-            `begins` (whether an episode does), one row longer; and `memory`
-            `[num_envs, M]`, before the first row.
+            belongs to another episode), `live`; `obs` and `begins` (whether
+            an episode does), one row longer; and `memory` `[num_envs, M]`,
+            before the first row.
         """
         terminated, dead = rows["terminated"], rows["dead"]
-        cut = terminated | rows["truncated"] | dead
-
         reward = rows["reward"]
         if self.clip_rewards:
             reward = tf.clip_by_value(reward, -1.0, 1.0)
-        so_far, carried = ops.running_returns(
-            reward, cut, self.gamma, self._so_far
-        )
-        self._so_far.assign(carried)
         return {
             "obs": optree.tree_map(
                 lambda x, last: tf.concat([x, last[None]], 0),
@@ -206,12 +199,28 @@ class Rollout:
             "action": rows["action"],
             "reward": reward,
             "discount": self.gamma * tf.cast(~terminated, "float32"),
-            "cut": cut,
+            "cut": terminated | rows["truncated"] | dead,
             "live": ~dead,
-            "reward_so_far": so_far,
             "begins": tf.concat([begins[None], dead], 0),
             "memory": tf.convert_to_tensor(self._memory),
         }
+
+    def rewards_so_far(self, rows):
+        """Discounted sums of the episodes' rewards up to each row.
+
+        They go on from one writing to the next: to be asked once for each.
+
+        Args:
+            rows: Dict of tensors, what `rows` returned.
+
+        Returns:
+            Tensor `[steps, num_envs]`.
+        """
+        sums, carried = ops.running_returns(
+            rows["reward"], rows["cut"], self.gamma, self._so_far
+        )
+        self._so_far.assign(carried)
+        return sums
 
     def dataset(self, minibatch_size=None, passes=1, sequences=False):
         """An endless dataset of minibatches: each pass in another order.

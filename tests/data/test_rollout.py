@@ -63,7 +63,9 @@ def check_rows(rows, given, cells):
 
 def rows_of(rollout):
     """What `prepare` would hand to an agent of what was written last."""
-    return rollout.rows(*tf.nest.map_structure(tf.constant, rollout._written))
+    written = tf.nest.map_structure(tf.constant, rollout._written)
+    rows = rollout.rows(*written)
+    return {**rows, "reward_so_far": rollout.rewards_so_far(rows)}
 
 
 @hypothesis.settings(
@@ -178,6 +180,7 @@ class Copies:
     def __init__(self, number=lambda obs: obs):
         self.number = number
         self.traces = 0
+        self.normalize_rewards = True
         self.env_steps = tf.Variable(0, dtype=tf.int64)
 
     def prepare(self, rows):
