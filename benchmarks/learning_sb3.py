@@ -76,12 +76,10 @@ def main():
     with concurrent.futures.ProcessPoolExecutor(
         arguments.jobs, multiprocessing.get_context("spawn")
     ) as pool:
-        results = list(pool.map(_train, jobs))
+        results = list(pool.map(_result, jobs))
     report = _report(arguments, results, time.time() - start)
     os.makedirs(arguments.out, exist_ok=True)
-    path = os.path.join(
-        arguments.out, f"sb3_{arguments.agent}_{arguments.env}.json"
-    )
+    path = os.path.join(arguments.out, f"{_name(arguments)}.json")
     text = json.dumps(report, indent=1, default=lambda cls: cls.__name__)
     with open(path, "w") as file:
         file.write(text + "\n")
@@ -105,6 +103,17 @@ def _parse():
     parser.add_argument(
         "--out", default=os.path.join("benchmarks", "results"), metavar="DIR"
     )
+    parser.add_argument(
+        "--runs",
+        default=os.path.join("runs", "learning"),
+        metavar="DIR",
+        help="where each seed leaves its result",
+    )
+    parser.add_argument(
+        "--reuse",
+        action="store_true",
+        help="keep the seeds in --runs that are complete",
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if (arguments.agent, arguments.env) not in PRESETS:
@@ -112,9 +121,27 @@ def _parse():
     return arguments
 
 
-def _train(job):
-    """Trains one seed; returns its greedy evaluation, as `learning.py` does."""
+def _name(arguments):
+    return f"sb3_{arguments.agent}_{arguments.env}"
+
+
+def _result(job):
+    """The greedy evaluation of one seed, as in `learning.py`."""
     arguments, seed = job
+    folder = os.path.join(arguments.runs, _name(arguments))
+    path = os.path.join(folder, f"seed{seed}.json")
+    if arguments.reuse and os.path.exists(path):
+        with open(path) as file:
+            return json.load(file)
+    result = _train(arguments, seed)
+    print(f"seed {seed}: {result['mean']:.1f}", file=sys.stderr, flush=True)
+    os.makedirs(folder, exist_ok=True)
+    with open(path, "w") as file:
+        json.dump(result, file)
+    return result
+
+
+def _train(arguments, seed):
     torch.set_num_threads(1)
     start = time.time()
     settings = dict(PRESETS[arguments.agent, arguments.env])
@@ -140,7 +167,7 @@ def _train(job):
         deterministic=True,
         return_episode_rewards=True,
     )
-    result = {
+    return {
         "seed": seed,
         "mean": sum(returns) / len(returns),
         "min": min(returns),
@@ -148,8 +175,6 @@ def _train(job):
         "episodes": len(returns),
         "wall_s": round(time.time() - start, 1),
     }
-    print(f"seed {seed}: {result['mean']:.1f}", file=sys.stderr, flush=True)
-    return result
 
 
 def _report(arguments, results, seconds):
