@@ -28,12 +28,13 @@ class A2C(Agent):
             scale. Defaults to `False`.
         log_std: Float, where the log deviation of real actions begins.
             Defaults to 0.
+        noise_correlation: Float, as in `PPO`. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 
     Raises:
         TypeError: If the action space is of another kind.
-        ValueError: If a network's output does not fit.
+        ValueError: If a network's output, or the correlation, does not fit.
 
     Reference:
      - [Mnih et al., 2016](https://arxiv.org/abs/1602.01783), algorithm S3
@@ -67,11 +68,19 @@ class A2C(Agent):
         normalize_advantage=False,
         normalize_rewards=False,
         log_std=0.0,
+        noise_correlation=0.0,
         seed=None,
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        on_policy.build(self, network, critic, log_std, normalize_rewards)
+        on_policy.build(
+            self,
+            network,
+            critic,
+            log_std,
+            normalize_rewards,
+            noise_correlation,
+        )
         self.lambda_ = lambda_
         self.value_weight = value_weight
         self.entropy_weight = entropy_weight

@@ -6,11 +6,19 @@ from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
+from keras_rl2x.acting.noise import check_correlation
 
 KINDS = ("discrete", "multi_discrete", "multi_binary", "box")
 
 
-def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
+def build(
+    agent,
+    network,
+    critic,
+    log_std=0.0,
+    normalize_rewards=False,
+    noise_correlation=0.0,
+):
     """Gives an agent its distribution and its networks.
 
     Args:
@@ -22,16 +30,20 @@ def build(agent, network, critic, log_std=0.0, normalize_rewards=False):
         log_std: Float, where the log deviation of real actions begins.
         normalize_rewards: Boolean, whether to divide rewards by a running
             scale.
+        noise_correlation: Float in [0, 1), how alike the noise on real actions
+            is in two steps.
 
     Raises:
         TypeError: If the agent cannot act in its action space.
-        ValueError: If an output of a network does not fit.
+        ValueError: If an output of a network, or the correlation, does not
+            fit.
     """
     leaf = spaces.require(agent.action_spec, KINDS, type(agent).__name__)
     agent.on_policy = True
     agent.network, agent.critic = network, critic
     agent.log_std = log_std
     agent.normalize_rewards = normalize_rewards
+    agent.noise_correlation = check_correlation(agent, noise_correlation)
     agent.distribution = ops.distribution(leaf)
     agent.sampler = samplers.for_space(leaf)
     agent.policy_network, agent.value_network, agent.both_networks = (
@@ -159,6 +171,7 @@ def get_config(agent):
         "critic": keras.saving.serialize_keras_object(agent.critic),
         "log_std": agent.log_std,
         "normalize_rewards": agent.normalize_rewards,
+        "noise_correlation": agent.noise_correlation,
     }
 
 

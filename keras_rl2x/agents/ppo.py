@@ -3,7 +3,6 @@
 import keras
 
 from keras_rl2x import ops
-from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -93,14 +92,20 @@ class PPO(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        on_policy.build(self, network, critic, log_std, normalize_rewards)
+        on_policy.build(
+            self,
+            network,
+            critic,
+            log_std,
+            normalize_rewards,
+            noise_correlation,
+        )
         self.clip = clip
         self.lambda_ = lambda_
         self.value_weight = value_weight
         self.entropy_weight = entropy_weight
         self.value_clip = value_clip
         self.normalize_advantage = normalize_advantage
-        self.noise_correlation = check_correlation(self, noise_correlation)
         self.built = True
 
     @property
@@ -170,5 +175,4 @@ class PPO(Agent):
             "entropy_weight": self.entropy_weight,
             "value_clip": self.value_clip,
             "normalize_advantage": self.normalize_advantage,
-            "noise_correlation": self.noise_correlation,
         }

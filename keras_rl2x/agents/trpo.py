@@ -41,12 +41,14 @@ class TRPO(Agent):
             scale. Defaults to `False`.
         log_std: Float, where the log deviation of real actions begins.
             Defaults to 0.
+        noise_correlation: Float, as in `PPO`. Defaults to 0.
         seed: Integer seed of the heads' weights and the critic's shuffles.
         **kwargs: As in `keras.Model`.
 
     Raises:
         TypeError: If the action space is of another kind.
-        ValueError: If a network's output does not fit, or there is no critic.
+        ValueError: If a network's output, or the correlation, does not fit,
+            or there is no critic.
 
     Reference:
      - [Schulman et al., 2015](https://arxiv.org/abs/1502.05477), section 6 and
@@ -92,6 +94,7 @@ class TRPO(Agent):
         critic_minibatch_size=128,
         normalize_rewards=False,
         log_std=0.0,
+        noise_correlation=0.0,
         seed=None,
         **kwargs,
     ):
@@ -106,7 +109,14 @@ class TRPO(Agent):
                 "TRPO needs a `critic` of its own, such as another "
                 f"`rl.networks.mlp(observation_space)`. Received: {critic=}"
             )
-        on_policy.build(self, network, critic, log_std, normalize_rewards)
+        on_policy.build(
+            self,
+            network,
+            critic,
+            log_std,
+            normalize_rewards,
+            noise_correlation,
+        )
         self.max_kl = max_kl
         self.lambda_ = lambda_
         self.cg_iterations = cg_iterations
@@ -199,41 +209,31 @@ class TRPO(Agent):
         data = {name: batch[name] for name in ("obs", "return", "weight")}
         size = data["weight"].shape[0]
         minibatch_size = min(self.critic_minibatch_size, size)
-        minibatches = size // minibatch_size
+        used = size - size % minibatch_size
+        keys = keras.random.uniform(
+            (self.critic_passes, size), seed=self.seed_generator
+        )
+        orders = tf.argsort(keys)[:, :used]
+        minibatches = tf.reshape(orders, [-1, minibatch_size])
+        variables = self.value_network.trainable_variables
 
-        def update(order, i, total):
-            places = order[i * minibatch_size : (i + 1) * minibatch_size]
-            part = tf.nest.map_structure(lambda x: tf.gather(x, places), data)
+        def update(i, total):
+            rows = minibatches[i]
+            part = tf.nest.map_structure(lambda x: tf.gather(x, rows), data)
 
             def loss_fn():
                 value = self.value_network(part["obs"], training=True)
                 error = keras.ops.square(value - part["return"])
                 return ops.live_mean(error, part["weight"]), ()
 
-            loss, _ = self.minimize(
-                loss_fn, self.value_network.trainable_variables
-            )
+            loss, _ = self.minimize(loss_fn, variables)
             return i + 1, total + loss
 
-        def one_pass(done, total):
-            order = keras.random.shuffle(
-                tf.range(size), seed=self.seed_generator
-            )
-            _, total = tf.while_loop(
-                lambda i, _: i < minibatches,
-                lambda i, total: update(order, i, total),
-                (0, total),
-                parallel_iterations=1,
-            )
-            return done + 1, total
-
+        updates = minibatches.shape[0]
         _, total = tf.while_loop(
-            lambda done, _: done < self.critic_passes,
-            one_pass,
-            (0, 0.0),
-            parallel_iterations=1,
+            lambda i, _: i < updates, update, (0, 0.0), parallel_iterations=1
         )
-        return total / (self.critic_passes * minibatches)
+        return total / updates
 
     def get_config(self):
         return {

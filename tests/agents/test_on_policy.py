@@ -1,5 +1,7 @@
 """What all agents that learn from rollouts share."""
 
+import json
+
 import gymnasium
 import keras
 import numpy as np
@@ -542,3 +544,35 @@ def test_ppo_does_not_learn_from_a_replay():
     agent = on_policy(agents.PPO)(envs)
     with pytest.raises(ValueError, match="PPO learns from fresh.*Rollout"):
         fit(agent, envs, harness.make_replay(envs))
+
+
+EXPLORES_SMOOTHLY = [agents.A2C, agents.PPO, agents.TRPO]
+
+
+def smooth(kind, action_space, correlation):
+    """A linear agent whose noise is correlated."""
+    return harness.linear_agent(
+        kind, action_space, second="critic", noise_correlation=correlation
+    )
+
+
+@pytest.mark.parametrize("kind", EXPLORES_SMOOTHLY)
+def test_correlated_noise_is_of_real_actions_only(kind):
+    with pytest.raises(ValueError, match="Only of real actions .* or act in"):
+        smooth(kind, spaces.Discrete(3), 0.5)
+
+
+@pytest.mark.parametrize("kind", EXPLORES_SMOOTHLY)
+def test_noise_may_be_correlated(kind):
+    agent = smooth(kind, spaces.Box(-1, 1, (2,)), 0.999)
+    config = json.loads(json.dumps(agent.get_config()))
+    assert kind.from_config(config).noise_correlation == 0.999
+    policy = Policy(agent, 500)
+    policy.snapshot()
+    obs = np.zeros((500, 2), "f4")
+    mean = policy.greedy(obs)
+    first, second = (policy.explore(obs) - mean for _ in range(2))
+    begun = policy.explore(obs, np.ones(500, "bool")) - mean
+    for now, least, most in ((second, 0.99, 1), (begun, -0.2, 0.2)):
+        found = np.corrcoef(first.ravel(), now.ravel())[0, 1]
+        assert least < found < most

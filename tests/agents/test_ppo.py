@@ -200,26 +200,3 @@ def test_dead_cells_teach_nothing():
         agents.append(agent)
     for one, other in zip(*map(harness.heads, agents)):
         np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-def test_correlated_noise_is_of_real_actions_only():
-    with pytest.raises(ValueError, match="Only of real actions .* or act in"):
-        harness.linear_agent(
-            rl.agents.PPO, spaces.Discrete(3), noise_correlation=0.5
-        )
-
-
-def test_noise_may_be_correlated():
-    box = spaces.Box(-1, 1, (2,))
-    agent = harness.linear_agent(rl.agents.PPO, box, noise_correlation=0.999)
-    config = json.loads(json.dumps(agent.get_config()))
-    assert rl.agents.PPO.from_config(config).noise_correlation == 0.999
-    policy = rl.acting.Policy(agent, 500)
-    policy.snapshot()
-    obs = np.zeros((500, 2), "f4")
-    mean = policy.greedy(obs)
-    first, second = (policy.explore(obs) - mean for _ in range(2))
-    begun = policy.explore(obs, np.ones(500, "bool")) - mean
-    for now, least, most in ((second, 0.99, 1), (begun, -0.2, 0.2)):
-        found = np.corrcoef(first.ravel(), now.ravel())[0, 1]
-        assert least < found < most
