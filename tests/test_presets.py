@@ -127,7 +127,10 @@ def settings():
         "word": "max",
         "units": (8, 8),
         "score": None,
-        "agent": {"epsilon": {"from": 1.0, "to": 0.1, "over": 0.5}},
+        "agent": {
+            "clip": 0.2,
+            "epsilon": {"from": 1.0, "to": 0.1, "over": 0.5},
+        },
     }
 
 
@@ -150,6 +153,7 @@ SCHEDULE = {"from": 0.5, "to": 0, "over": 1}
         ("agent.epsilon", 0.1),
         ("agent.epsilon", SCHEDULE),
         ("agent.epsilon.to", 0.01),
+        ("agent.clip", SCHEDULE),
     ],
 )
 def test_override(settings, name, value):

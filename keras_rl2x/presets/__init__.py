@@ -76,9 +76,8 @@ def get(algorithm, env_id):
     module = _ALGORITHMS.get(algorithm)
     if module is None:
         raise ValueError(
-            "There is no algorithm of this name"
-            f"{_nearest(algorithm, names())}. Received: {algorithm!r}; there "
-            f"are {sorted(_ALGORITHMS)}"
+            f"There is no algorithm of this name{_hint(algorithm, names())} "
+            f"Received: {algorithm!r}; there are {sorted(_ALGORITHMS)}"
         )
     settings = {}
     _merge(settings, module.DEFAULT)
@@ -105,16 +104,16 @@ def override(settings, values):
         if not isinstance(place, dict) or last not in place:
             known = list(_dotted(settings))
             raise ValueError(
-                f"There is no setting of this name{_nearest(dotted, known)}. "
+                f"There is no setting of this name{_hint(dotted, known)} "
                 f"Received: {dotted!r}; there are {known}"
             )
         place[last] = _like(dotted, place[last], value)
 
 
-def _nearest(name, known):
-    """`", did you mean 'x'?"`, or nothing."""
+def _hint(name, known):
+    """`", did you mean 'x'?"`, or a full stop."""
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f", did you mean {close[0]!r}?" if close else "."
 
 
 def _like(name, old, new):
@@ -138,7 +137,7 @@ def _fits(name, old, new):
         return new is None or isinstance(new, str)
     if isinstance(old, (list, tuple)):
         return isinstance(new, (list, tuple))
-    if _is_schedule(old) or name.endswith("learning_rate"):
+    if _is_schedule(old) or name.endswith(("learning_rate", "agent.clip")):
         return number or _is_schedule(new)
     # What is left is a group of settings, which cannot be set as a whole.
     return isinstance(old, float) and (number or new is None)

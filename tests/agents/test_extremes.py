@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_rl2x as rl
 from keras_rl2x import agents
 from keras_rl2x.envs import toy
+from tests.agents.test_continuous import ALL
 from tests.agents.test_continuous import make
 
 HUGE = 1e6
@@ -50,9 +51,6 @@ def fit_extremes(kind, updates, **arguments):
     for action in (agent(obs), agent.act(obs)):
         assert np.isfinite(action).all()
     return agent
-
-
-ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.SAC, agents.TD3])
 
 
 @ALL
