@@ -333,6 +333,23 @@ def test_interrupted_run_says_how_to_go_on(tmp_path):
     assert (log_dir / "agent.keras").exists()
 
 
+def test_interruption_spares_the_processes_of_environments(tmp_path):
+    log_dir = tmp_path / "run"
+    workers = ["--set", "env.vectorization=async", "--set", "env.num_envs=2"]
+    process = start(
+        train(log_dir, *workers, env_steps=2_000, epochs=15),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    wait_for(log_dir / "checkpoints" / "epoch_000002", process)
+    # As a terminal does: to all processes of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130
+    assert "saving at the end of this epoch" in output
+    assert "To go on: keras-rl2x" in output
+
+
 def test_second_interruption_stops(tmp_path):
     process = start(
         train(tmp_path / "run", env_steps=100_000, epochs=1),
