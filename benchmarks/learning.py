@@ -91,7 +91,7 @@ def _parse():
     parser.add_argument(
         "--reuse",
         action="store_true",
-        help="keep the seeds in --runs that are complete",
+        help="keep the seeds in --runs, and go on where they ended",
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only-seed", type=int, help=argparse.SUPPRESS)
@@ -126,6 +126,7 @@ def _train(arguments, seed):
         env_steps=arguments.env_steps,
         seed=seed,
         log_dir=folder,
+        resume=os.path.exists(os.path.join(folder, "settings.json")),
         overrides=dict(arguments.set),
         verbose=0,
     )
@@ -151,9 +152,10 @@ def _train_all(arguments, settings):
 def _train_apart(arguments, settings, seed):
     """Trains a seed in a process of its own; returns what went wrong."""
     folder = _folder(arguments, seed)
-    if arguments.reuse and _is_complete(folder, settings):
+    if not (arguments.reuse and _was_begun(folder, settings)):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif os.path.exists(os.path.join(folder, "result.json")):
         return None
-    shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         [sys.executable, *sys.argv, "--only-seed", str(seed)],
         env=_environment(arguments.jobs),
@@ -170,9 +172,9 @@ def _train_apart(arguments, settings, seed):
     return None
 
 
-def _is_complete(folder, settings):
-    """Whether a run with these settings has ended there."""
-    if not os.path.exists(os.path.join(folder, "result.json")):
+def _was_begun(folder, settings):
+    """Whether a run with these settings is there."""
+    if not os.path.exists(os.path.join(folder, "settings.json")):
         return False
     had = _read(folder, "settings.json")
     return all(had[name] == value for name, value in settings.items())

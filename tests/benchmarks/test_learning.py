@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -62,14 +63,26 @@ def test_trains_each_seed_and_reports_them(tmp_path):
     assert "seed" not in done.stderr  # Nothing was trained again.
     assert json.loads(done.stdout)["results"] == report["results"]
 
+    # As if it had been interrupted in its second epoch.
+    seed = tmp_path / "runs" / "dqn_CartPole-v1" / "seed1"
+    (seed / "result.json").unlink()
+    shutil.rmtree(seed / "checkpoints" / "epoch_000002")
+    done = run(
+        tmp_path, "CartPole-v1", *TINY, "--seeds", "2", "--json", "--reuse"
+    )
+    assert not done.returncode, done.stderr
+    assert "seed 0" not in done.stderr and "seed 1" in done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [r["mean"] for r in results] == means
+    assert len((seed / "history.csv").read_text().splitlines()) == 3
 
-def test_only_complete_runs_with_the_same_settings_are_reused(tmp_path):
+
+def test_only_runs_with_the_same_settings_are_reused(tmp_path):
     settings = {"epochs": 2}
+    assert not learning._was_begun(tmp_path, settings)
     (tmp_path / "settings.json").write_text('{"epochs": 2, "seed": 0}')
-    assert not learning._is_complete(tmp_path, settings)
-    (tmp_path / "result.json").write_text("{}")
-    assert learning._is_complete(tmp_path, settings)
-    assert not learning._is_complete(tmp_path, {"epochs": 3})
+    assert learning._was_begun(tmp_path, settings)
+    assert not learning._was_begun(tmp_path, {"epochs": 3})
 
 
 def test_seed_that_fails_is_reported(tmp_path):
