@@ -1,7 +1,7 @@
 """What algorithms have in common on Atari. Data only."""
 
 # With their scores, which the presets of the field reach within ten million
-# steps. None was tried here for so long yet.
+# steps. Nothing was tried here for so long yet.
 SCORES = {
     "Pong": 18.0,
     "Breakout": 30.0,
