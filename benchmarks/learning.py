@@ -258,6 +258,7 @@ def _draw(pyplot, report, curves, path):
     axes.set_xlabel("environment steps")
     axes.set_ylabel(f"greedy return\n(IQM and range of {len(scores)} seeds)")
     axes.set_xlim(0, at[-1])
+    axes.xaxis.set_major_locator(pyplot.MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

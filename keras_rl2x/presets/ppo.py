@@ -78,7 +78,8 @@ _GAMES = atari.games(
 
 ENVS = {
     **_GAMES,
-    # A small budget: 19 after 400,000 steps, half an hour on two cores.
+    # A small budget, tried with `network.dtype=mixed_bfloat16` on one seed: 19
+    # after 374,000 steps, and 19.4 in the end.
     "ALE/Pong-v5": {
         **_GAMES["ALE/Pong-v5"],
         "env_steps": 1_500_000,
