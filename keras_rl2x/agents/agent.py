@@ -54,12 +54,9 @@ class Agent(keras.Model):
 
     # Whether it learns from a `data.Rollout`, not from a `data.Replay`.
     on_policy = False
+    normalize_rewards = False  # Whether `prepare` wants `reward_so_far`, too.
 
-    # Whether `prepare` wants the `reward_so_far` of rows, too.
-    normalize_rewards = False
-
-    # How many numbers `policy` remembers; it is then recurrent, see
-    # `networks.lstm`.
+    # How many numbers a recurrent `policy` remembers, see `networks.lstm`.
     memory_size = 0
 
     def __init__(self, action_space, seed=None, **kwargs):
@@ -97,8 +94,7 @@ class Agent(keras.Model):
         """What it makes of a rollout before it learns from it, in the graph.
 
         Args:
-            rows: Dict of tensors `[T, N, ...]`; see `data.Rollout.rows`, and
-                where `normalize_rewards` is set `rewards_so_far`.
+            rows: Dict of tensors `[T, N, ...]`; see `data.Rollout.rows`.
 
         Returns:
             Dict of tensors `[T, N]`: `value, log_prob, advantage, return,

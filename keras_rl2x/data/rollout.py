@@ -154,7 +154,7 @@ class Rollout:
     def _take_in(self, rows, next_obs, begins):
         rows, agent = self.rows(rows, next_obs, begins), self._agent
         if agent.normalize_rewards:
-            rows["reward_so_far"] = self.rewards_so_far(rows)
+            rows["reward_so_far"] = self._rewards_so_far(rows)
         agent.env_steps.assign_add(tf.math.count_nonzero(rows["live"]))
         added = agent.prepare(rows)
         lived = {"action": rows["action"]}
@@ -184,10 +184,10 @@ class Rollout:
             discount` (gamma, 0 at termination), `cut` (whether the next row
             belongs to another episode), `live`; `obs` and `begins` (whether
             an episode does), one row longer; and `memory` `[num_envs, M]`,
-            before the first row.
+            before the first row. `Agent.normalize_rewards` adds
+            `reward_so_far`, the discounted sum of the episode's rewards.
         """
-        terminated, dead = rows["terminated"], rows["dead"]
-        reward = rows["reward"]
+        dead, reward = rows["dead"], rows["reward"]
         if self.clip_rewards:
             reward = tf.clip_by_value(reward, -1.0, 1.0)
         return {
@@ -198,24 +198,15 @@ class Rollout:
             ),
             "action": rows["action"],
             "reward": reward,
-            "discount": self.gamma * tf.cast(~terminated, "float32"),
-            "cut": terminated | rows["truncated"] | dead,
+            "discount": self.gamma * tf.cast(~rows["terminated"], "float32"),
+            "cut": rows["terminated"] | rows["truncated"] | dead,
             "live": ~dead,
             "begins": tf.concat([begins[None], dead], 0),
             "memory": tf.convert_to_tensor(self._memory),
         }
 
-    def rewards_so_far(self, rows):
-        """Discounted sums of the episodes' rewards up to each row.
-
-        They go on from one writing to the next: to be asked once for each.
-
-        Args:
-            rows: Dict of tensors, what `rows` returned.
-
-        Returns:
-            Tensor `[steps, num_envs]`.
-        """
+    def _rewards_so_far(self, rows):
+        """They go on from one writing to the next: ask once for each."""
         sums, carried = ops.running_returns(
             rows["reward"], rows["cut"], self.gamma, self._so_far
         )

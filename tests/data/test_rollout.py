@@ -65,7 +65,7 @@ def rows_of(rollout):
     """What `prepare` would hand to an agent of what was written last."""
     written = tf.nest.map_structure(tf.constant, rollout._written)
     rows = rollout.rows(*written)
-    return {**rows, "reward_so_far": rollout.rewards_so_far(rows)}
+    return {**rows, "reward_so_far": rollout._rewards_so_far(rows)}
 
 
 @hypothesis.settings(
