@@ -32,6 +32,8 @@ def in_float32(network):
         return network
 
     def copy(layer):
+        if not isinstance(layer, keras.Layer):  # Of `keras.ops`.
+            return type(layer).from_config(layer.get_config())
         config = {**layer.get_config(), "dtype": "float32"}
         return type(layer).from_config(config)
 

@@ -60,7 +60,8 @@ class Agent(keras.Model):
     memory_size = 0
 
     def __init__(self, action_space, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        # It would cast observations before its networks could.
+        super().__init__(autocast=False, **kwargs)
         self.action_spec = spaces.action_spec(action_space)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -78,7 +78,7 @@ class C51(Agent):
     ):
         super().__init__(action_space, seed, **kwargs)
         self.support = ops.categorical_support(v_min, v_max, atoms)
-        mean = networks.CategoricalMean(v_min, v_max, atoms)
+        mean = networks.CategoricalMean(v_min, v_max, atoms, dtype="float32")
         value_based.build_distributions(
             self, network, epsilon, head, atoms, mean, noisy
         )

@@ -7,6 +7,7 @@ from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
 from keras_rl2x.networks.heads import vector
+from keras_rl2x.networks.precision import single_precision
 
 ACTION_DISTRIBUTION_HEADS = ("q_values", "dueling")
 
@@ -49,6 +50,7 @@ def check_head(head):
         )
 
 
+@single_precision()
 def action_distributions(
     backbone, num_actions, size, mean, head="q_values", seed=None, noisy=False
 ):

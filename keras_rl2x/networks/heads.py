@@ -9,6 +9,7 @@ from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
 from keras_rl2x.networks.noisy import NoisyDense
+from keras_rl2x.networks.precision import single_precision
 
 _CRITIC_INPUTS = {"action", "observation"}
 
@@ -58,6 +59,7 @@ class AppendLogStd(keras.layers.Layer):
         return {**super().get_config(), "initial": self.initial}
 
 
+@single_precision()
 def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
     """A policy's parameters and a state value, on top of backbones.
 
@@ -115,6 +117,7 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
     )
 
 
+@single_precision()
 def real_actions(network, size, outputs, activation=None, seed=None):
     """Real actions, or the parameters of their distribution, on a backbone.
 
@@ -148,6 +151,7 @@ def real_actions(network, size, outputs, activation=None, seed=None):
     return keras.Model(network.input, result, name="policy")
 
 
+@single_precision()
 def critic_value(critic, outputs=1, seed=None):
     """The value of an observation and an action, on top of a backbone.
 
@@ -177,6 +181,7 @@ def critic_value(critic, outputs=1, seed=None):
     return keras.Model(entries, value, name="critic")
 
 
+@single_precision()
 def action_logits(network, num_actions, seed=None):
     """Logits of a choice between actions, on top of a backbone.
 

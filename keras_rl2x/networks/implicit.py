@@ -10,6 +10,7 @@ from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
 from keras_rl2x.networks.heads import vector
+from keras_rl2x.networks.precision import single_precision
 from keras_rl2x.networks.value_heads import Centre
 
 
@@ -79,6 +80,7 @@ class Midpoints(keras.layers.Layer):
         return {**super().get_config(), "count": self.count}
 
 
+@single_precision()
 def implicit_distributions(
     backbone, num_actions, samples, cosines=64, head="q_values", seed=None
 ):

@@ -24,7 +24,14 @@ def update_statistics():
 
 
 class _Statistics(keras.layers.Layer):
-    """The mean and the variance of all that `update` was given."""
+    """The mean and the variance of all that `update` was given.
+
+    In single precision, whatever comes in.
+    """
+
+    def __init__(self, clip, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.clip = clip
 
     def _build(self, shape):
         zeros, ones = ("zeros", "ones")
@@ -52,7 +59,6 @@ class _Statistics(keras.layers.Layer):
          - [Chan et al., 1979](http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf),
            eq. 2.1
         """
-        values = keras.ops.cast(values, "float32")
         size = keras.ops.cast(keras.ops.shape(values)[0], "float32")
         mean = keras.ops.mean(values, axis=0)
         variance = keras.ops.var(values, axis=0)
@@ -78,13 +84,13 @@ class RunningNormalization(_Statistics):
     """
 
     def __init__(self, clip=10.0, **kwargs):
-        super().__init__(**kwargs)
-        self.clip = clip
+        super().__init__(clip, **kwargs)
 
     def build(self, shape):
         self._build(tuple(shape[1:]))
 
     def call(self, features):
+        features = keras.ops.cast(features, "float32")
         if _updating:
             self.update(features)
         scaled = (features - self.mean) * keras.ops.rsqrt(
@@ -109,8 +115,7 @@ class RewardScale(_Statistics):
     """
 
     def __init__(self, clip=10.0, **kwargs):
-        super().__init__(**kwargs)
-        self.clip = clip
+        super().__init__(clip, **kwargs)
         self._build(())
         self.built = True
 

@@ -6,6 +6,7 @@ from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
 from keras_rl2x.networks.heads import vector
+from keras_rl2x.networks.precision import single_precision
 
 ACTION_VALUE_HEADS = ("q_values", "dueling", None)
 
@@ -18,6 +19,7 @@ class Centre(keras.layers.Layer):
         return values - keras.ops.mean(values, axis=-1, keepdims=True)
 
 
+@single_precision()
 def action_values(
     backbone, num_actions, head="q_values", seed=None, noisy=False
 ):

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 
 import keras_rl2x as rl
+from keras_rl2x import compose
 from keras_rl2x.acting import Policy
+from keras_rl2x.envs import toy
 from tests.agents import harness
 from tests.agents.test_dqn import Pictures
 
@@ -110,3 +112,57 @@ def test_acting_agrees(num_envs):
     half, single = agent.q_network(obs), policy._network(obs)
     assert np.any(half != single)  # Acting computes with all digits.
     np.testing.assert_allclose(half, single, atol=0.02, rtol=0.02)
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def global_policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield keras.config.dtype_policy()
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["dqn", "rainbow", "iqn", "discrete_sac", "ppo", "trpo", "sac"]
+)
+def test_keras_global_policy_is_that_of_the_backbone(algorithm, global_policy):
+    env = toy.Reach if algorithm == "sac" else toy.Identity
+    settings = rl.presets.get(algorithm, None)
+    settings.update(seed=0, algorithm=algorithm)
+    settings["network"]["units"] = (16, 16)
+    for name, value in (("normalize", True), ("normalize_rewards", True)):
+        for part in ("network", "agent"):
+            if name in settings[part]:
+                settings[part][name] = value
+    with rl.envs.make(env, num_envs=4, seed=0) as envs:
+        agent = compose.compose(envs, settings).agent
+        agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=4)
+        kind = harness.make_rollout if agent.on_policy else harness.make_replay
+        data = kind(envs)
+        collect = rl.callbacks.Collect(envs, data)
+        history = agent.fit(
+            harness.dataset(data),
+            steps_per_epoch=8,
+            callbacks=[collect, *harness.target_updates(agent)],
+            verbose=0,
+        ).history
+    assert all(np.isfinite(history[name]).all() for name in agent.metric_names)
+    computed = {x.compute_dtype for x in agent.policy._flatten_layers()}
+    assert computed == {"float32", global_policy.compute_dtype}
+    outputs = agent.policy(harness.random_obs(envs))
+    assert all(x.dtype == "float32" for x in keras.tree.flatten(outputs))
+    assert keras.config.dtype_policy() == global_policy
+
+
+def test_acting_copies_operations(global_policy):
+    envs = harness.make_envs("CartPole-v1")
+    obs = keras.Input(envs.single_observation_space.shape)
+    hidden = keras.ops.clip(keras.layers.Dense(8)(obs), -0.5, 0.5)
+    network = keras.Model(obs, hidden)
+    agent = rl.agents.DQN(network, envs.single_action_space, seed=0)
+    policy = Policy(agent, 4)
+    policy.snapshot()
+    some = harness.random_obs(envs, 4)
+    np.testing.assert_allclose(
+        policy._network(some), agent.q_network(some), atol=0.02
+    )
