@@ -101,8 +101,9 @@ ENVS = {
     },
     # What is seen does not tell where it goes: an LSTM, whose features the
     # value shares. Its sequences are as long as a rollout. With rewards as they
-    # are the value's loss drowned the policy's, and two seeds of five failed
-    # (185 and 413); those two reach 499 and 500 with rewards scaled.
+    # are the value's loss drowned the policy's, and two seeds of five failed.
+    # With CartPole-v1's lambda and gamma two more let the cart drift off the
+    # track, with the pole upright: such advantages hardly look that far ahead.
     "keras_rl2x/CartPoleNoVelocity-v0": {
         "env_steps": 200_000,
         "score": 475.0,
@@ -114,13 +115,13 @@ ENVS = {
         },
         "agent": {
             "normalize_rewards": True,
-            "lambda_": 0.8,
+            "lambda_": 0.95,
             "clip": {"from": 0.2, "to": 0.0, "over": 1},
         },
         "optimizer": {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1}},
         "rollout": {
             "steps": 32,
-            "gamma": 0.98,
+            "gamma": 0.99,
             "minibatch_size": 256,
             "passes": 20,
         },

@@ -107,7 +107,6 @@ VARIANTS = {
     "dropout": {"make_agent": dqn(dropout_network)},
     "nested": {"make_agent": dqn(), "env": Reach},
 }
-SAVED = ("dueling", "no_head", "dropout", "nested")
 
 
 def of_variant(name):
@@ -119,19 +118,11 @@ def of_variant(name):
     )
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """The folders of some variants: saved here, resumed in one process."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in SAVED}
-    for name, folder in folders.items():
-        harness.save(folder=folder, **VARIANTS[name])
-    harness.resume_in_fresh_process(folders.values())
-    return folders
-
-
-@pytest.mark.parametrize("name", SAVED)
-def test_saved_agent_goes_on_in_a_fresh_process(saved, name):
-    harness.check_resumed(saved[name])
+@pytest.mark.parametrize("name", ["dueling", "no_head", "dropout", "nested"])
+def test_saved_agent_goes_on_in_a_fresh_process(name, tmp_path):
+    harness.save(folder=tmp_path, **VARIANTS[name])
+    harness.resume_in_fresh_process(tmp_path)
+    harness.check_resumed(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["dueling", "nested"])
@@ -153,6 +144,15 @@ def test_eager_is_graph():
 @pytest.mark.parametrize("name", ["dueling", "dropout", "nested"])
 def test_fit_is_exact_and_traced_once(name):
     harness.check_fit(*of_variant(name))
+
+
+@pytest.mark.parametrize("name", ["dueling", "nested"])
+def test_overlapped_fit_is_exact(name):
+    arguments = of_variant(name)
+    harness.assert_same(
+        harness.fit(*arguments, overlap=True, steps_per_execution=1),
+        harness.fit(*arguments, overlap=True, steps_per_execution=4),
+    )
 
 
 def test_check_agent(tmp_path):
