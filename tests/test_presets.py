@@ -4,6 +4,7 @@ import pytest
 import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
+from keras_rl2x.presets import ppo
 
 ALL = [(name, env) for name, envs in presets.names().items() for env in envs]
 
@@ -112,6 +113,15 @@ def test_an_environment_without_a_preset_gets_the_defaults():
     assert settings["score"] is None
 
 
+def test_an_environment_replaces_an_initializer(monkeypatch):
+    monkeypatch.setitem(
+        ppo.ENVS, "Some-v0", {"network": {"kernel_initializer": HE}}
+    )
+    settings = presets.get("ppo", "Some-v0")
+    assert settings["network"]["kernel_initializer"] == HE
+    assert settings["network"]["kernel_initializer"] is not HE
+
+
 def test_unknown_algorithm():
     with pytest.raises(ValueError, match="did you mean 'dqn'.*'dqnn'"):
         presets.get("dqnn", None)
@@ -128,6 +138,7 @@ def settings():
         "learning_rate": 0.5,
         "word": "max",
         "units": (8, 8),
+        "kernel_initializer": {"class_name": "Orthogonal", "config": {}},
         "score": None,
         "agent": {
             "clip": 0.2,
@@ -137,6 +148,7 @@ def settings():
 
 
 SCHEDULE = {"from": 0.5, "to": 0, "over": 1}
+HE = {"class_name": "HeNormal", "config": {"seed": 0}}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +163,8 @@ SCHEDULE = {"from": 0.5, "to": 0, "over": 1}
         ("word", "min"),
         ("word", None),
         ("units", [4]),
+        ("kernel_initializer", "he_normal"),
+        ("kernel_initializer", HE),
         ("score", 475.0),
         ("agent.epsilon", 0.1),
         ("agent.epsilon", SCHEDULE),
@@ -191,6 +205,8 @@ def test_a_whole_number_may_be_written_as_a_float(settings):
         ("word", 3),
         ("units", 8),
         ("units", "8"),
+        ("kernel_initializer", 8),
+        ("kernel_initializer", {"from": 1}),
         ("agent", {}),
         ("agent", None),
         ("agent.epsilon", "none"),

@@ -10,6 +10,7 @@ and `onednn`, whether oneDNN multiplies matrices. Small networks learn a quarter
 faster with one thread, and those of 64 units a tenth faster without oneDNN.
 """
 
+import copy
 import difflib
 
 from keras_rl2x.presets import a2c
@@ -133,6 +134,8 @@ def _fits(name, old, new):
         return isinstance(new, bool)
     if isinstance(old, int):
         return number and float(new).is_integer()
+    if _is_initializer(old) or name.endswith("kernel_initializer"):
+        return isinstance(new, str) or _is_initializer(new)
     if isinstance(old, str):
         return new is None or isinstance(new, str)
     if isinstance(old, (list, tuple)):
@@ -147,6 +150,10 @@ def _is_schedule(value):
     return isinstance(value, dict) and set(value) == {"from", "to", "over"}
 
 
+def _is_initializer(value):
+    return isinstance(value, dict) and "class_name" in value
+
+
 def _dotted(settings, prefix=""):
     for key, value in settings.items():
         yield f"{prefix}{key}"
@@ -157,8 +164,8 @@ def _dotted(settings, prefix=""):
 def _merge(settings, values):
     """Sets entries in place, to copies, also where two values are one dict."""
     for key, value in values.items():
-        if not isinstance(value, dict):
-            settings[key] = value
+        if not isinstance(value, dict) or _is_initializer(value):
+            settings[key] = copy.deepcopy(value)
             continue
         if not isinstance(settings.get(key), dict):
             settings[key] = {}
