@@ -202,12 +202,20 @@ def _find(table, setting, name):
     return table[name]
 
 
+def _kind_for(shape):
+    """The network of observations of a shape, by the pixels of an image."""
+    pixels = min(shape[:2]) if len(shape) == 3 else 0
+    for kind, least in (("nature_cnn", 36), ("impala_cnn", 8)):
+        if pixels >= least:
+            return kind
+    return "mlp"
+
+
 def _make_network(
     space, seed, kind, memory=0, dtype=None, noisy=False, **arguments
 ):
     if kind == "auto":
-        images = len(space.shape or ()) == 3
-        kind = "nature_cnn" if images else "mlp"
+        kind = _kind_for(space.shape or ())
     convolutional = kind in CONVOLUTIONAL and not memory
     if dtype is not None and not convolutional:
         raise ValueError(

@@ -7,6 +7,8 @@ import pytest
 from gymnasium import vector
 
 import keras_rl2x as rl
+from keras_rl2x import compose
+from keras_rl2x import presets
 from keras_rl2x.envs import toy
 
 SMALL = {
@@ -85,21 +87,38 @@ def test_overrides_reach_what_they_name(tmp_path):
     assert abs(run.history.history["env_steps"][-1] - 200) <= 6
 
 
+class Pictures(toy.Bandit):
+    def __init__(self, shape=(36, 36, 1)):
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Box(0, 255, shape, "uint8")
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(self.observation_space.shape, "uint8"), {}
+
+    def step(self, action):
+        return self.reset()[0], *super().step(action)[1:]
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((36, 36, 1), "nature_cnn"),
+        ((84, 35, 3), "impala_cnn"),
+        ((8, 8, 2), "impala_cnn"),
+        ((8, 7, 2), "mlp"),
+        ((36, 36), "mlp"),
+    ],
+)
+def test_the_network_fits_the_picture(shape, name):
+    settings = presets.get("dqn", None)
+    settings.update(seed=0, algorithm="dqn")
+    with rl.envs.make(lambda **_: Pictures(shape)) as envs:
+        network = compose.compose(envs, settings).agent.network
+    assert network.name == name
+
+
 def test_network_kinds(tmp_path):
-    class Pictures(toy.Bandit):
-        def __init__(self):
-            super().__init__()
-            self.observation_space = gymnasium.spaces.Box(
-                0, 255, (36, 36, 1), "uint8"
-            )
-
-        def reset(self, seed=None, options=None):
-            super().reset(seed=seed)
-            return np.zeros((36, 36, 1), "uint8"), {}
-
-        def step(self, action):
-            return self.reset()[0], *super().step(action)[1:]
-
     run = train(tmp_path / "auto", Pictures, env_steps=60)
     assert run.agent.network.name == "nature_cnn"
     run = train(

@@ -180,6 +180,75 @@ class BitFlip(gymnasium.Env):
         }
 
 
+class Bricks(gymnasium.Env):
+    """A ball, a paddle and a wall of bricks, on 10 by 10 pixels.
+
+    The ball flies diagonally, a pixel a step. A brick that it hits is gone, and
+    pays 1; a wall without bricks is built anew. The episode ends when the ball
+    leaves the picture at the bottom. Observations are `[10, 10, 3]`: the
+    paddle, the ball (its last position half as bright), and the bricks. The
+    actions are to stay, to go left and to go right. Registered as
+    `"keras_rl2x/Bricks-v0"`, with 1,000 steps at most.
+
+    Reference:
+     - [Young and Tian, 2019](https://arxiv.org/abs/1903.03176), Breakout
+    """
+
+    size = 10
+    wall = slice(1, 4)
+
+    def __init__(self):
+        shape = (self.size, self.size, 3)
+        self.observation_space = spaces.Box(0, 255, shape, "uint8")
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.paddle = self.size // 2
+        right = int(self.np_random.integers(2))
+        self.ball = (self.wall.stop, right * (self.size - 1))
+        self.before = self.ball
+        self.velocity = (1, 1 - 2 * right)
+        self.bricks = np.zeros((self.size, self.size), "bool")
+        self.bricks[self.wall] = True
+        return self._observe(), {}
+
+    def step(self, action):
+        move = (0, -1, 1)[int(action)]
+        self.paddle = min(max(self.paddle + move, 0), self.size - 1)
+        self.before = self.ball
+        (y, x), (down, right) = self.ball, self.velocity
+        if not 0 <= x + right < self.size:
+            right = -right
+        if y + down < 0:
+            down = -down
+        reward, terminated = 0.0, False
+        if self.bricks[y + down, x + right]:
+            self.bricks[y + down, x + right] = False
+            reward, down = 1.0, -down
+        elif y + down == self.size - 1:
+            if not self.bricks.any():
+                self.bricks[self.wall] = True
+            # Hit by the paddle's front, or, on its way past it, by its side.
+            terminated = self.paddle not in (x, x + right)
+            if self.paddle != x:
+                right = -right
+            down = -down
+        else:
+            y += down
+        x = min(max(x + right, 0), self.size - 1)
+        self.ball, self.velocity = (y, x), (down, right)
+        return self._observe(), reward, terminated, False, {}
+
+    def _observe(self):
+        picture = np.zeros(self.observation_space.shape, "uint8")
+        picture[-1, self.paddle, 0] = 255
+        picture[self.before][1] = 127
+        picture[self.ball][1] = 255
+        picture[..., 2] = 255 * self.bricks
+        return picture
+
+
 def cartpole_without_velocities(**kwargs):
     """CartPole-v1 that shows where the cart and the pole are, not how fast.
 
@@ -203,4 +272,7 @@ gymnasium.register(
     "keras_rl2x/CartPoleNoVelocity-v0",
     "keras_rl2x.envs.toy:cartpole_without_velocities",
     max_episode_steps=500,
+)
+gymnasium.register(
+    "keras_rl2x/Bricks-v0", "keras_rl2x.envs.toy:Bricks", max_episode_steps=1000
 )

@@ -1,3 +1,4 @@
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils import env_checker
@@ -29,6 +30,7 @@ def play(env, act, seed=0):
         toy.Memory(cues=5, delay=0),
         toy.BitFlip(),
         toy.BitFlip(bits=3),
+        toy.Bricks(),
     ],
     ids=lambda env: type(env).__name__,
 )
@@ -129,3 +131,36 @@ def test_every_start_and_goal_is_drawn():
         for obs, _ in (env.reset() for _ in range(200))
     }
     assert len(drawn) == 16
+
+
+def follow(obs):
+    """Brings the paddle under the ball."""
+    paddle = obs[-1, :, 0].argmax()
+    ball = (obs[..., 1] == 255).any(axis=0).argmax()
+    return 0 if ball == paddle else 1 + (ball > paddle)
+
+
+def test_bricks_ball_is_lost():
+    rewards, terminated, truncated = play(toy.Bricks(), lambda obs: 1)
+    # Five steps down to the bottom; the paddle is in a corner.
+    assert rewards == [0.0] * 5
+    assert terminated and not truncated
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_bricks_who_follows_the_ball_never_loses_it(seed):
+    env = gymnasium.make("keras_rl2x/Bricks-v0")
+    rewards, terminated, truncated = play(env, follow, seed)
+    assert len(rewards) == 1_000 and truncated and not terminated
+    assert set(rewards) == {0.0, 1.0}
+    assert sum(rewards) > 2 * 30  # Walls were built anew.
+
+
+def test_bricks_pay_as_they_go():
+    env = toy.Bricks()
+    obs, _ = env.reset(seed=0)
+    for _ in range(200):
+        before = (obs[..., 2] > 0).sum()
+        obs, reward, *_ = env.step(follow(obs))
+        assert reward == before - (obs[..., 2] > 0).sum()
+        assert (obs[..., 1] == 255).sum() == (obs[..., 0] == 255).sum() == 1
