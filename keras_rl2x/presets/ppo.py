@@ -100,13 +100,10 @@ ENVS = {
         },
     },
     # What is seen does not tell where it goes: an LSTM, whose features the
-    # value shares. Its sequences are as long as a rollout. What CartPole-v1's
-    # settings did here, and to how many seeds of five: the value's loss drowned
-    # the policy's (2: now rewards are scaled); the cart drifted off the track
-    # with the pole upright, further ahead than such advantages look (2: now
-    # lambda and gamma are higher); while the clip fell to 0, and with it what
-    # the policy learns, the value's loss still moved the shared features (1 of
-    # ten, 347: now the clip is constant).
+    # value shares, learnt in sequences as long as a rollout. With CartPole-v1's
+    # settings some seeds fail: the value's loss drowns the policy's, if rewards
+    # are not scaled; lambda and gamma look less far than the cart drifts; and a
+    # clip that falls to 0 leaves the shared features to the value's loss.
     "keras_rl2x/CartPoleNoVelocity-v0": {
         "env_steps": 200_000,
         "score": 475.0,
