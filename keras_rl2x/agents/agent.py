@@ -60,8 +60,7 @@ class Agent(keras.Model):
     memory_size = 0
 
     def __init__(self, action_space, seed=None, **kwargs):
-        # It would cast observations before its networks could.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(autocast=False, **kwargs)  # Its networks cast.
         self.action_spec = spaces.action_spec(action_space)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -192,8 +191,8 @@ class Agent(keras.Model):
         """As `keras.Model.fit`, once the callbacks were checked.
 
         Raises:
-            ValueError: If the callbacks cannot do what they are meant to, in
-                this order or at all; says what to change.
+            ValueError: If callbacks cannot do what they are meant to; says what
+                to change.
         """
         kwargs.setdefault("shuffle", False)  # Keras would warn that it cannot.
         self._endless = fitting.is_endless(x)
@@ -203,11 +202,10 @@ class Agent(keras.Model):
             fitting.check_callbacks(self)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
-            for callback in self.fit_callbacks:
-                if hasattr(callback, "on_fit_exit"):
-                    callback.on_fit_exit()
-            self.fit_callbacks = ()
-            self._initial_epoch = None
+            fitting.end(self)
+
+    evaluate = fitting.refusal("evaluate", "call `rl.evaluate(agent, env)`")
+    train_on_batch = fitting.refusal("train_on_batch", "call `agent.fit`")
 
     def make_train_function(self, force=False):
         now = self.graph_callbacks(), self._endless

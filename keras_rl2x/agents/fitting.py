@@ -40,6 +40,33 @@ def check_callbacks(agent):
             )
 
 
+def end(agent):
+    """Lets go of the callbacks of a `fit`, whatever ended it."""
+    for callback in agent.fit_callbacks:
+        if hasattr(callback, "on_fit_exit"):
+            callback.on_fit_exit()
+    agent.fit_callbacks = ()
+    agent._initial_epoch = None
+
+
+def refusal(name, instead):
+    """A method for what Keras's models do, and an agent cannot.
+
+    Args:
+        name: String, the method's.
+        instead: String, what to call in its place.
+    """
+
+    def refuse(self, *args, **kwargs):
+        raise NotImplementedError(
+            f"`{name}` is for pairs of inputs and labels, which an agent does "
+            f"not have: {instead}."
+        )
+
+    refuse.__doc__ = f"Refused: {instead}."
+    return refuse
+
+
 def _misplaced(first, second):
     """Why two callbacks must not stand in this order, or `None`."""
     missing = _reads(first) & set(getattr(second, "writes", ()))

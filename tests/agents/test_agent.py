@@ -172,6 +172,16 @@ def test_fit_cleans_up_after_a_failure(living):
     assert agent.fit_callbacks == ()
 
 
+def test_what_an_agent_cannot_do(living):
+    agent, batches = living
+    batch = next(iter(batches))
+    for method in (agent.evaluate, agent.train_on_batch):
+        with pytest.raises(NotImplementedError, match="labels.*: call `"):
+            method(batch)
+    with pytest.raises(NotImplementedError, match="rl.evaluate"):
+        agent.fit(batches, validation_data=batches, verbose=0)
+
+
 def test_what_must_be_overridden():
     agent = Agent(harness.make_envs(toy.Bandit).single_action_space)
     for use in (
