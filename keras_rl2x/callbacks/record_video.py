@@ -26,7 +26,8 @@ class RecordVideo(keras.callbacks.Callback):
             to 10.
         episodes: Integer, how many to record one after the other. Defaults
             to 1.
-        max_frames: Integer, where to cut a recording. Defaults to 1,000.
+        max_frames: Integer, where to cut a recording. Defaults to 3,000, more
+            than a game of Pong.
         width: Integer, to how many pixels to shrink a wider image. Defaults
             to 320.
         seed: Integer seed of the environment. Defaults to 1000.
@@ -39,7 +40,7 @@ class RecordVideo(keras.callbacks.Callback):
         directory,
         every=10,
         episodes=1,
-        max_frames=1_000,
+        max_frames=3_000,
         width=320,
         seed=1_000,
         **kwargs,
