@@ -84,6 +84,11 @@ def _train(arguments):
     # Before TensorFlow is imported, which reads them once.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings["threads"]))
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", str(int(settings["onednn"])))
+    if arguments.env not in rl.presets.names()[arguments.algorithm]:
+        print(
+            f"There is no preset of {arguments.algorithm} for {arguments.env}: "
+            "using its defaults (see: keras-rl2x list)"
+        )
     run = rl.train(
         arguments.algorithm,
         arguments.env,
@@ -145,23 +150,39 @@ def _evaluate(arguments):
         arguments.env,
         episodes=arguments.episodes,
         seed=arguments.seed,
+        **_env_arguments(arguments),
     )
     print(json.dumps(result) if arguments.json else _sentence(result))
     return 0
 
 
+def _env_arguments(arguments):
+    """How the agent's run made its environments, if these are such."""
+    folder = os.path.dirname(arguments.agent)
+    path = os.path.join(folder, rl.presets.FILE_NAME)
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        settings = json.load(file)
+    if settings["env_id"] != arguments.env:
+        return {}
+    return rl.presets.env_arguments(settings)
+
+
 def _play(arguments):
     agent = rl.load(arguments.agent)
+    env = _env_arguments(arguments)
     if arguments.video:
         recorder = rl.callbacks.RecordVideo(
             arguments.env,
             arguments.video,
             episodes=arguments.episodes,
             seed=arguments.seed,
+            **env,
         )
         print(f"Recorded {recorder.record(agent)}")
         return 0
-    with rl.envs.make(arguments.env, render_mode="human") as envs:
+    with rl.envs.make(arguments.env, render_mode="human", **env) as envs:
         agent.check_spaces(envs)
         policy = rl.acting.Policy(agent, num_envs=1)
         played = policy.play(envs, arguments.episodes, arguments.seed)

@@ -16,8 +16,6 @@ from keras_rl2x import envs
 from keras_rl2x import presets
 from keras_rl2x.acting.policy import Policy
 
-_SETTINGS = "settings.json"
-
 Run = collections.namedtuple(
     "Run", ["agent", "history", "evaluation", "log_dir", "interrupted"]
 )
@@ -101,15 +99,17 @@ def train(
         env,
         evaluation_episodes,
         seed=1_000 + seed,
-        **_env_arguments(settings),
+        **presets.env_arguments(settings),
     )
     with open(os.path.join(log_dir, "evaluation.json"), "w") as file:
         json.dump(result, file)
     return run._replace(evaluation=result)
 
 
-def evaluate(agent, env, episodes=100, seed=1, num_envs=None, **kwargs):
-    """Plays greedy episodes.
+def evaluate(
+    agent, env, episodes=100, seed=1, num_envs=None, greedy=True, **kwargs
+):
+    """Plays whole episodes.
 
     Args:
         agent: An `Agent`, or the path of one saved as `.keras`.
@@ -117,6 +117,7 @@ def evaluate(agent, env, episodes=100, seed=1, num_envs=None, **kwargs):
         episodes: Integer. Defaults to 100.
         seed: Integer seed of the environments. Defaults to 1.
         num_envs: Integer, how many play at once. Defaults to at most 20.
+        greedy: Boolean, whether without exploration. Defaults to `True`.
         **kwargs: As in `rl.envs.make`.
 
     Returns:
@@ -131,7 +132,7 @@ def evaluate(agent, env, episodes=100, seed=1, num_envs=None, **kwargs):
     with envs.make(env, num_envs, **kwargs) as environments:
         agent.check_spaces(environments)
         policy = Policy(agent, environments.num_envs)
-        returns = policy.play(environments, episodes, seed).returns
+        returns = policy.play(environments, episodes, seed, greedy).returns
     return {
         "mean": float(np.mean(returns)),
         "std": float(np.std(returns)),
@@ -159,15 +160,32 @@ def load(path):
     try:
         agent = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # A damaged file may raise anything.
+        text = str(error)
         raise ValueError(
-            f"{path} cannot be loaded. It must be a whole file that was saved "
-            f"by `agent.save`. Received: {type(error).__name__}: {error}"
+            f"{path} cannot be loaded. {_cause(text)} Received: "
+            f"{type(error).__name__}: {text[:500]}"
         ) from error
     if not isinstance(agent, agents.Agent):
         raise ValueError(
             f"{path} does not hold an agent. Received: {type(agent).__name__}"
         )
     return agent
+
+
+def _cause(text):
+    """What may have gone wrong, and what to do, by Keras's message."""
+    if "Could not locate" in text:
+        return (
+            "It holds a class or function that Keras does not know: decorate "
+            "it with `@keras.saving.register_keras_serializable()`, and import "
+            "its module first."
+        )
+    if "ambda" in text:
+        return (
+            "It holds a Python lambda, which is code: give the layer or the "
+            "agent a function that is registered with Keras."
+        )
+    return "It must be a whole file that was saved by `agent.save`."
 
 
 def _fit(environments, env, settings, log_dir, verbose):
@@ -188,7 +206,7 @@ def _fit(environments, env, settings, log_dir, verbose):
                 env,
                 seed=1_000 + settings["seed"],
                 **settings["evaluate"],
-                **_env_arguments(settings),
+                **presets.env_arguments(settings),
             ),
             callbacks.TensorBoard(log_dir, settings),
             keras.callbacks.CSVLogger(history, append=restored is not None),
@@ -200,12 +218,6 @@ def _fit(environments, env, settings, log_dir, verbose):
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
 
 
-def _env_arguments(settings):
-    """What the environments to evaluate in have in common with the others."""
-    alone = ("num_envs", "vectorization")
-    return {k: v for k, v in settings["env"].items() if k not in alone}
-
-
 def _find_folder(log_dir, settings, resume):
     """The folder of the run: a new one, or one that fits to be resumed."""
     if log_dir is None and not resume:
@@ -213,7 +225,7 @@ def _find_folder(log_dir, settings, resume):
         name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
         tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
         return next(path for path in tries if not os.path.exists(path))
-    file = os.path.join(log_dir or "", _SETTINGS)
+    file = os.path.join(log_dir or "", presets.FILE_NAME)
     if not resume:
         if os.path.exists(file):
             raise ValueError(
@@ -239,7 +251,7 @@ def _find_folder(log_dir, settings, resume):
 
 def _begin(log_dir, settings):
     os.makedirs(log_dir, exist_ok=True)
-    with open(os.path.join(log_dir, _SETTINGS), "w") as text:
+    with open(os.path.join(log_dir, presets.FILE_NAME), "w") as text:
         json.dump(settings, text, indent=1)
 
 

@@ -364,3 +364,24 @@ def test_second_interruption_stops(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors and "keras-rl2x: stopped" in errors
     assert "Saved" not in output
+
+
+def test_evaluates_in_the_environment_of_the_run(copied, capsys):
+    path = copied / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["env"]["sutton_barto_reward"] = True  # -1 at the end, else 0.
+    path.write_text(json.dumps(settings))
+    arguments = ["--episodes", "2", "--json"]
+    agent = str(copied / "agent.keras")
+    assert cli.main(["evaluate", agent, "CartPole-v1", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["max"] in (-1, 0)
+    path.write_text(json.dumps({**settings, "env_id": "Another-v0"}))
+    assert cli.main(["evaluate", agent, "CartPole-v1", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["min"] > 1
+
+
+def test_says_that_there_is_no_preset(tmp_path, capsys):
+    # DQN refuses real actions: nothing is trained.
+    arguments = ["train", "dqn", "Pendulum-v1", "--log-dir", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    assert "no preset of dqn for Pendulum-v1" in capsys.readouterr().out

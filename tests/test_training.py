@@ -241,6 +241,43 @@ def test_evaluate_is_greedy(run):
     assert exploring == rl.evaluate(run.agent, toy.Identity, episodes=20)
 
 
+def test_evaluate_with_exploration(run):
+    run.agent.epsilon, before = 1.0, run.agent.epsilon
+    exploring = rl.evaluate(run.agent, toy.Identity, episodes=20, greedy=False)
+    greedy = rl.evaluate(run.agent, toy.Identity, episodes=20)
+    run.agent.epsilon = before
+    assert exploring["mean"] != greedy["mean"]
+
+
+class Unregistered(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(4)
+
+    def call(self, obs):
+        return self.dense(obs)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Unregistered(), "register_keras_serializable.*import its module"),
+        (
+            keras.Sequential([keras.layers.Lambda(lambda x: 2 * x)]),
+            "holds a Python lambda.*registered",
+        ),
+    ],
+)
+def test_load_of_a_network_that_keras_cannot_make(network, message, tmp_path):
+    network(np.zeros((1, 1), "float32"))
+    with rl.envs.make(toy.Bandit) as envs:
+        agent = rl.agents.DQN(network, envs.single_action_space)
+    agent.save(tmp_path / "agent.keras")
+    with pytest.raises(ValueError, match=f"(?s){message}.*Received: .*") as got:
+        rl.load(tmp_path / "agent.keras")
+    assert len(str(got.value)) < 1_000
+
+
 def test_load_gives_a_compiled_agent(run):
     agent = rl.load(os.path.join(run.log_dir, "agent.keras"))
     assert agent.compiled

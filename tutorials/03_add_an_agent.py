@@ -83,7 +83,7 @@ class ExpectedSarsa(rl.agents.Agent):
     no_exploration = {"epsilon": 0.0}
 
     def __init__(self, network, action_space, epsilon=0.1, seed=None, **kwargs):
-        leaf = rl.spaces.require(action_space, "discrete", "ExpectedSarsa")
+        leaf = rl.spaces.require(action_space, ("discrete",), "ExpectedSarsa")
         super().__init__(action_space, seed, **kwargs)
         self.network = network
         self.epsilon = epsilon

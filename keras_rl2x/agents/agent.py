@@ -178,6 +178,7 @@ class Agent(keras.Model):
         Returns:
             Dict of the logged values, what `train_step` must return.
         """
+        self.finished = True
         for callback in self.graph_callbacks():
             callback.on_update(self, batch, values)
         self._means.update_state(values)

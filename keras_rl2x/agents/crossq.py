@@ -25,7 +25,8 @@ class CrossQ(Agent):
         action_space: A `gymnasium.spaces.Box` with bounds.
         critics: Two `keras.Model`s from `{"action": ..., "observation": ...}`
             to features.
-        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`.
+        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`. The
+            compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
         target_entropy: Float, in nats. Defaults to `None`: minus the numbers in

@@ -22,7 +22,8 @@ class DDPG(Agent):
         action_space: A `gymnasium.spaces.Box` with bounds.
         critic: A `keras.Model` from `{"action": ..., "observation": ...}` to
             features, such as `networks.mlp(space, action_space=...)`.
-        actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`.
+        actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`. The
+            compiled one, which stock callbacks schedule, moves the critics.
         noise: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
             over environment steps: the deviation of the noise on actions from
             -1 to 1. Defaults to 0.1.

@@ -24,7 +24,8 @@ class DiscreteSAC(Agent):
         network: A `keras.Model` from observations to features `[B, F]`.
         action_space: A `gymnasium.spaces.Discrete`.
         critics: Two more such `keras.Model`s.
-        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`.
+        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`. The
+            compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
         target_entropy: Float in [0, 1], a part of the most that is possible:

@@ -152,7 +152,7 @@ def make_loop(agent, endless):
     Returns:
         Function from an iterator over batches to the logs of the last update.
     """
-    train_step = agent.train_step
+    train_step = _finishing(agent)
     if agent.jit_compile:
         train_step = tf.function(train_step, autograph=False, jit_compile=True)
 
@@ -210,6 +210,22 @@ def make_loop(agent, endless):
         return logs
 
     return train
+
+
+def _finishing(agent):
+    """The agent's `train_step`, refused if it does not end in `finish`."""
+
+    def train_step(batch):
+        agent.finished = False
+        agent.train_step(batch)
+        if not agent.finished:
+            raise ValueError(
+                f"`{type(agent).__name__}.train_step` must end in `return "
+                "self.finish(batch, loss=loss)`, with all that it logs: else "
+                "no `TargetUpdate` happens, and nothing is logged."
+            )
+
+    return train_step
 
 
 def _bind(execute, iterator):

@@ -21,7 +21,8 @@ class TD3(Agent):
         action_space: A `gymnasium.spaces.Box` with bounds.
         critics: Two `keras.Model`s from `{"action": ..., "observation": ...}`
             to features, such as `networks.mlp(space, action_space=...)`.
-        actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`.
+        actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`. The
+            compiled one, which stock callbacks schedule, moves the critics.
         noise: As in `DDPG`. Defaults to 0.1.
         noise_correlation: As in `DDPG`. Defaults to 0.
         target_noise: Float, the deviation of the noise on the target's

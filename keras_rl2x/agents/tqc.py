@@ -25,7 +25,8 @@ class TQC(Agent):
         critics: One or more `keras.Model`s (the paper has five) from
             `{"action": ..., "observation": ...}` to features, such as
             `networks.mlp(space, action_space=...)`.
-        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`.
+        actor_optimizer: A Keras optimizer. Defaults to `Adam(3e-4)`. The
+            compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
         target_entropy: Float, in nats. Defaults to `None`: minus the numbers in

@@ -53,7 +53,10 @@ def store(agent, network, epsilon, head):
 
     Raises:
         TypeError: If the action space is not `Discrete`.
+        ValueError: If `epsilon` is a number, and not from 0 to 1.
     """
+    if not callable(epsilon) and not 0 <= epsilon <= 1:
+        raise ValueError(f"`epsilon` must be in [0, 1]. Received: {epsilon=}")
     owner = type(agent).__name__
     leaf = spaces.require(agent.action_spec, ("discrete",), owner)
     agent.network = network

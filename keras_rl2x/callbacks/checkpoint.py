@@ -155,20 +155,31 @@ class Checkpoint(keras.callbacks.Callback):
             shutil.rmtree(self._path(number))
 
     def latest(self):
-        """The newest checkpoint that can be read: a nested dict, or `None`.
+        """The newest checkpoint that can be read: a nested dict.
 
         Warns of each that cannot.
+
+        Returns:
+            What was saved, or `None` if nothing ever was.
+
+        Raises:
+            ValueError: If there are checkpoints, but none can be read.
         """
-        for number in reversed(self._numbers()):
+        numbers = self._numbers()
+        for number in reversed(numbers):
+            path = self._path(number)
             try:
-                return state_files.read(self._path(number))
+                return state_files.read(path)
             except Exception as error:  # Damaged files raise what they like.
-                warnings.warn(
-                    f"The checkpoint {self._path(number)} cannot be read: "
-                    f"{error}. Going back to the one before it.",
-                    stacklevel=2,
-                )
-        return None
+                why = f"{path} cannot be read: {error}"
+                warnings.warn(f"The checkpoint {why}", stacklevel=2)
+        if not numbers:
+            return None
+        raise ValueError(
+            f"No checkpoint in {self.directory} can be read, and none was "
+            "touched: bring one back from a copy, or begin in another folder. "
+            f"Received: {why}"
+        )
 
     def _numbers(self):
         """The epochs of the complete checkpoints, in order."""

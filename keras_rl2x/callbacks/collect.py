@@ -46,6 +46,7 @@ class Collect(keras.callbacks.Callback):
             of `envs`, or 0.
 
     Raises:
+        TypeError: If `data` is a dataset.
         ValueError: From `fit`, if the environments, the agent, the chunk and
             `steps_per_epoch` do not fit together, or the loss is NaN.
         RuntimeError: From `fit`, if an environment fails; what was collected
@@ -66,6 +67,12 @@ class Collect(keras.callbacks.Callback):
         seed=None,
     ):
         super().__init__()
+        if isinstance(data, tf.data.Dataset):
+            raise TypeError(
+                "`Collect` fills the replay or the rollout itself, and `fit` "
+                "takes what its `dataset(...)` returns. Received: "
+                f"data={type(data).__name__}"
+            )
         self._on_policy = isinstance(data, Rollout)
         collect_checks.check_arguments(
             self._on_policy, env_steps_per_update, warmup, chunk, overlap

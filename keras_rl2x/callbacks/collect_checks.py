@@ -83,6 +83,13 @@ def check_envs(collect):
             "The environments that `Collect` steps were closed: make new "
             "ones, and stay inside the `with` block that closes them."
         )
+    stream = getattr(collect.data, "stream", collect.data)
+    if stream.num_envs != collect.envs.num_envs:
+        raise ValueError(
+            f"The {type(collect.data).__name__} was made for "
+            f"{stream.num_envs} environments: make it, and `Collect`, of the "
+            f"same ones. Received: {collect.envs.num_envs} environments"
+        )
     for other in collect.model.fit_callbacks:
         used = getattr(getattr(other, "envs", None), "unwrapped", None)
         if other is not collect and used is collect.envs.unwrapped:

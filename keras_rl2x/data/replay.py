@@ -168,7 +168,15 @@ class Replay:
             next_obs, weight, index`, all with the batch axis first. `discount`
             multiplies the value of `next_obs`: `gamma^k` for a fold of k
             steps, 0 where the episode terminated.
+
+        Raises:
+            ValueError: If the size is not a positive integer.
         """
+        if int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(
+                f"`batch_size` must be an integer >= 1. Received: {batch_size=}"
+            )
+        batch_size = int(batch_size)
 
         def draw(_):
             filled = tf.debugging.assert_positive(

@@ -30,6 +30,9 @@ from keras_rl2x.presets import td3
 from keras_rl2x.presets import tqc
 from keras_rl2x.presets import trpo
 
+# Where a run keeps its settings, beside its agent.
+FILE_NAME = "settings.json"
+
 _ALGORITHMS = {
     "a2c": a2c,
     "c51": c51,
@@ -109,6 +112,15 @@ def override(settings, values):
                 f"Received: {dotted!r}; there are {known}"
             )
         place[last] = _like(dotted, place[last], value)
+
+
+def env_arguments(settings):
+    """Dict of what all environments of a run are made with, of these settings.
+
+    Those to learn in have more.
+    """
+    alone = ("num_envs", "vectorization")
+    return {k: v for k, v in settings["env"].items() if k not in alone}
 
 
 def _hint(name, known):

@@ -182,6 +182,21 @@ def test_what_an_agent_cannot_do(living):
         agent.fit(batches, validation_data=batches, verbose=0)
 
 
+def test_an_update_that_does_not_finish(living):
+    class Hasty(Noisy):
+        def train_step(self, batch):
+            loss, _ = self.minimize(
+                lambda: (keras.ops.sum(self.scale**2), None), [self.scale]
+            )
+            return {"loss": loss}
+
+    _, batches = living
+    agent = Hasty(harness.make_envs(toy.Bandit).single_action_space, seed=0)
+    agent.compile("adam")
+    with pytest.raises(ValueError, match=r"Hasty.train_step. must end in"):
+        agent.fit(batches, verbose=0)
+
+
 def test_what_must_be_overridden():
     agent = Agent(harness.make_envs(toy.Bandit).single_action_space)
     for use in (

@@ -149,3 +149,16 @@ def test_a_target_network_must_be_moved():
     agent.compile(keras.optimizers.Adam(1e-2))
     with pytest.raises(ValueError, match="C51 has a target network that"):
         agent.fit(tf.data.Dataset.from_tensors(batch_of()))
+
+
+@ALL
+@pytest.mark.parametrize("epsilon", [-0.1, 1.5, float("nan")])
+def test_wrong_epsilon(kind, epsilon):
+    envs = harness.make_envs(toy.Identity)
+    network = rl.networks.mlp(envs.single_observation_space, (4,))
+    with pytest.raises(ValueError, match=r"`epsilon` must be in \[0, 1\]"):
+        kind(
+            network,
+            envs.single_action_space,
+            **{**ARGUMENTS[kind], "epsilon": epsilon},
+        )

@@ -157,9 +157,7 @@ def largest(folder):
 def test_damaged_newest_falls_back(checkpoints, damage, which):
     folder = checkpoints / "epoch_000003"
     damage(largest(folder) if which == "array" else folder / which)
-    with pytest.warns(
-        UserWarning, match="epoch_000003 cannot be read.*the one before"
-    ):
+    with pytest.warns(UserWarning, match="epoch_000003 cannot be read"):
         state = rl.callbacks.Checkpoint(checkpoints).latest()
     assert state["epoch"] == 2
 
@@ -174,12 +172,23 @@ def test_fit_goes_on_from_the_one_before(living, checkpoints):
     assert rl.callbacks.Checkpoint(checkpoints).latest()["epoch"] == 4
 
 
-def test_all_damaged_begins_anew(living, checkpoints):
+def test_all_damaged_is_refused(living, checkpoints):
+    assert rl.callbacks.Checkpoint(checkpoints / "none").latest() is None
     for folder in checkpoints.iterdir():
         (folder / "state.json").unlink()
-    with pytest.warns(UserWarning, match="cannot be read") as warned:
-        assert rl.callbacks.Checkpoint(checkpoints).latest() is None
+    before = files(checkpoints)
+    checkpoint = rl.callbacks.Checkpoint(checkpoints)
+    with (
+        pytest.warns(UserWarning, match="cannot be read") as warned,
+        pytest.raises(ValueError, match="none was touched.*epoch_000002"),
+    ):
+        living.fit(checkpoint, epochs=4)
     assert len(warned) == 2
+    assert files(checkpoints) == before
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def test_half_written_is_ignored(living, checkpoints):

@@ -311,10 +311,19 @@ def test_wrong_environments(living):
         rl.callbacks.Collect(endless(), living.replay)
     with pytest.raises(ValueError, match="`Evaluate` steps the environments"):
         living.fit(rl.callbacks.Evaluate(living.envs))
-    with rl.envs.make(endless, 2) as envs:
+    with rl.envs.make(endless, 3) as envs:
         collect = rl.callbacks.Collect(envs, living.replay)
+        with pytest.raises(
+            ValueError, match="Replay was made for 2 env.*Received: 3 env"
+        ):
+            living.fit(collect=collect)
     with pytest.raises(ValueError, match="were closed: make new ones"):
         living.fit(collect=collect)
+
+
+def test_dataset_in_the_place_of_the_replay(living):
+    with pytest.raises(TypeError, match="fills the replay.*itself"):
+        rl.callbacks.Collect(living.envs, living.replay.dataset(8))
 
 
 def test_plain_vector_environment(living):

@@ -379,3 +379,11 @@ def test_clipped_rewards_are_clipped_before_they_are_summed_up(kind):
     assert found == dict(zip(rows["obs"][:, 0], expected))
     stored = replay.stream.fields["reward"].numpy()
     assert stored.max() == 3 and stored.min() == -7
+
+
+@pytest.mark.parametrize("kind", [data.Replay, data.PrioritizedReplay])
+@pytest.mark.parametrize("batch_size", [0, -3, 2.5])
+def test_wrong_batch_size(kind, batch_size):
+    replay = kind(environments(2), 10, gamma=0.9)
+    with pytest.raises(ValueError, match=f"integer >= 1.*={batch_size}"):
+        replay.dataset(batch_size)
