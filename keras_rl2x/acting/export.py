@@ -17,7 +17,16 @@ def weights(network):
 
 def reader(variables):
     """Function to a list of arrays, what these variables hold now."""
-    read = Compiled(lambda: [tf.convert_to_tensor(v.value) for v in variables])
+
+    def values():
+        return [
+            tf.cast(v.value, "float32")
+            if v.dtype in ("bfloat16", "float16")
+            else tf.convert_to_tensor(v.value)
+            for v in variables
+        ]
+
+    read = Compiled(values)
     return lambda: [value.numpy() for value in read()]
 
 
@@ -28,10 +37,12 @@ def in_float32(network):
     long, and LiteRT does not convert it.
     """
     layers = network._flatten_layers(include_self=False)
-    if all(layer.compute_dtype == layer.variable_dtype for layer in layers):
+    if all(layer.compute_dtype == "float32" for layer in layers):
         return network
 
     def copy(layer):
+        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+            return in_float32(layer)
         if not isinstance(layer, keras.Layer):  # Of `keras.ops`.
             return type(layer).from_config(layer.get_config())
         config = {**layer.get_config(), "dtype": "float32"}

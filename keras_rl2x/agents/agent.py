@@ -200,7 +200,7 @@ class Agent(keras.Model):
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
-            fitting.check_callbacks(self)
+            fitting.check(self)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
             fitting.end(self)
@@ -217,8 +217,7 @@ class Agent(keras.Model):
         if self.train_function is not None and not force:
             return
         super().make_train_function(force)
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas == 1 and not self.run_eagerly:
+        if not self.run_eagerly:
             self.train_function = fitting.make_loop(self, self._endless)
 
     def get_state(self):

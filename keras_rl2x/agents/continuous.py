@@ -78,6 +78,19 @@ def critic_variables(agent):
     return [v for c in agent.critic_networks for v in c.trainable_variables]
 
 
+def build_optimizer(agent, optimizer, learning_rate, variables):
+    """An optimizer beside the compiled one, built; `Adam` if there is none.
+
+    Scales losses where Keras has the compiled one do so.
+    """
+    optimizer = optimizer or keras.optimizers.Adam(learning_rate)
+    half = agent.dtype_policy.name == "mixed_float16"
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(variables)
+    return optimizer
+
+
 def build_actor(agent, network, actor_optimizer):
     """Gives an agent its deterministic actor.
 
@@ -93,8 +106,9 @@ def build_actor(agent, network, actor_optimizer):
     agent.actor = networks.real_actions(
         network, math.prod(leaf.shape), 1, "tanh", agent.seed
     )
-    agent.actor_optimizer = actor_optimizer or keras.optimizers.Adam(1e-3)
-    agent.actor_optimizer.build(agent.actor.trainable_variables)
+    agent.actor_optimizer = build_optimizer(
+        agent, actor_optimizer, 1e-3, agent.actor.trainable_variables
+    )
 
 
 def shaped(agent, action):

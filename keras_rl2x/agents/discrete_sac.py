@@ -91,8 +91,9 @@ class DiscreteSAC(Agent):
         self.network = network
         self.distribution = ops.Categorical(num_actions)
         self.actor = networks.action_logits(network, num_actions, seed)
-        self.actor_optimizer = actor_optimizer or keras.optimizers.Adam(3e-4)
-        self.actor_optimizer.build(self.actor.trainable_variables)
+        self.actor_optimizer = continuous.build_optimizer(
+            self, actor_optimizer, 3e-4, self.actor.trainable_variables
+        )
         soft.build_temperature(
             self, temperature, temperature_optimizer, target_entropy
         )

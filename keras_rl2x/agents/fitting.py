@@ -1,5 +1,6 @@
 """What `Agent.fit` does that `keras.Model.fit` does not."""
 
+import contextlib
 import itertools
 import weakref
 
@@ -9,6 +10,30 @@ import tensorflow as tf
 from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.compiled import direct
+
+
+def check(agent):
+    """Refuses a `fit` that could not do what it is meant to.
+
+    Raises:
+        ValueError: If an optimizer accumulates gradients, or the agent was made
+            for several devices; see also `check_callbacks`.
+    """
+    for optimizer in agent.optimizers:
+        if getattr(optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                "Targets and actors move by the updates of an optimizer, which "
+                "must not accumulate gradients: draw larger batches. Received: "
+                f"{optimizer.gradient_accumulation_steps=}"
+            )
+    replicas = agent.distribute_strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "An agent learns on one device, as what it draws depends on its "
+            "last update: make it outside of the strategy's scope. Received: "
+            f"a strategy of {replicas} replicas"
+        )
+    check_callbacks(agent)
 
 
 def check_callbacks(agent):
@@ -42,11 +67,12 @@ def check_callbacks(agent):
 
 def end(agent):
     """Lets go of the callbacks of a `fit`, whatever ended it."""
-    for callback in agent.fit_callbacks:
-        if hasattr(callback, "on_fit_exit"):
-            callback.on_fit_exit()
-    agent.fit_callbacks = ()
+    callbacks, agent.fit_callbacks = agent.fit_callbacks, ()
     agent._initial_epoch = None
+    with contextlib.ExitStack() as stack:  # Each, though another fails.
+        for callback in reversed(callbacks):
+            if hasattr(callback, "on_fit_exit"):
+                stack.callback(callback.on_fit_exit)
 
 
 def refusal(name, instead):

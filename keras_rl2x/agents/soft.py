@@ -49,8 +49,9 @@ def build(
     agent.actor = networks.real_actions(
         network, agent.distribution.size, 2, seed=agent.seed
     )
-    agent.actor_optimizer = actor_optimizer or keras.optimizers.Adam(3e-4)
-    agent.actor_optimizer.build(agent.actor.trainable_variables)
+    agent.actor_optimizer = continuous.build_optimizer(
+        agent, actor_optimizer, 3e-4, agent.actor.trainable_variables
+    )
     if target_entropy is None:
         target_entropy = -agent.distribution.size
     build_temperature(agent, temperature, temperature_optimizer, target_entropy)
@@ -86,8 +87,9 @@ def build_temperature(agent, initial, optimizer, target_entropy):
             math.log(MOST_TEMPERATURE),
         ),
     )
-    agent.temperature_optimizer = optimizer or keras.optimizers.Adam(3e-4)
-    agent.temperature_optimizer.build([agent.log_temperature])
+    agent.temperature_optimizer = continuous.build_optimizer(
+        agent, optimizer, 3e-4, [agent.log_temperature]
+    )
 
 
 def mode(agent, obs):

@@ -148,13 +148,15 @@ class Collect(keras.callbacks.Callback):
     def on_fit_exit(self):
         """Keeps what the thread has collected, whatever ended `fit`."""
         pending, self._pending = self._pending, None
-        if pending is not None:
-            chunk = pending.result()
-            self._owed -= chunk.env_steps
-            self._store(chunk)
-        if self._worker is not None:
-            self._worker.shutdown()
-            self._worker = None
+        try:
+            if pending is not None:
+                chunk = pending.result()
+                self._owed -= chunk.env_steps
+                self._store(chunk)
+        finally:
+            if self._worker is not None:
+                self._worker.shutdown()
+                self._worker = None
 
     def restart(self):
         """Begins new episodes; those under way are stored as truncated.

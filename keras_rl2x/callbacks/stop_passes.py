@@ -32,6 +32,7 @@ class StopPasses(GraphCallback):
         self.rollout = rollout
         self.kl = kl
         self._done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._updates = tf.Variable(1, dtype=tf.int64, trainable=False)
         self._stopped = tf.Variable(False, trainable=False)
 
     def on_train_begin(self, logs=None):
@@ -41,11 +42,11 @@ class StopPasses(GraphCallback):
                 "without `run_eagerly`."
             )
         self._done.assign(0)
+        # Not a constant of the graph: the next `fit` may have other passes.
+        self._updates.assign(self.rollout.updates or 1)
 
     def may_update(self, agent):
-        first = self._done.assign_add(1) % self.rollout.updates == 1
-        if self.rollout.updates == 1:
-            first = tf.constant(True)
+        first = (self._done.assign_add(1) - 1) % self._updates == 0
         return ~self._stopped.assign(self._stopped & ~first)
 
     def on_update(self, agent, batch, values):

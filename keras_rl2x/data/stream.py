@@ -277,7 +277,10 @@ class Stream:
                     f"Received: {[np.shape(values) for values in leaves]}, for "
                     f"{[tuple(variable.shape) for variable in self._leaves]}"
                 )
+        seam = self.spare * self.num_envs
         for values, variable in zip(leaves, self._leaves):
+            if seam:  # What the first row's stack looks back at.
+                variable[-seam:].assign(tf.zeros_like(variable[-seam:]))
             variable[: len(values)].assign(values)
         self.cursor.assign(state["cursor"])
 

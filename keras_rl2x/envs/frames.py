@@ -85,8 +85,8 @@ class FrameStack(vector.VectorWrapper):
 class EpisodicLife(vector.VectorWrapper):
     """To lose a life terminates what is bootstrapped, not the episode.
 
-    Where `info["lives"]` falls, but not to 0, the step terminates, and
-    `info["life_lost"]` says that the game goes on.
+    Where `info["lives"]` falls while the game goes on, the step terminates, and
+    `info["life_lost"]` says that it does.
 
     Args:
         env: A `gymnasium.vector.VectorEnv` that tells the lives.

@@ -1,5 +1,7 @@
 """The base class, by an agent with two optimizers and random updates."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import tensorflow as tf
 import keras_rl2x as rl
 from keras_rl2x.acting import samplers
 from keras_rl2x.agents import Agent
+from keras_rl2x.data import state_files
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents.test_dqn import Pictures
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -165,11 +169,49 @@ def test_fit_cleans_up_after_a_failure(living):
         def on_fit_exit(self):
             exits.append(self)
 
-    callback = Exit()
+    class BadExit(Exit):
+        def on_fit_exit(self):
+            super().on_fit_exit()
+            raise OSError("disk full")
+
+    callbacks = [Exit(), BadExit(), Exit()]
     with pytest.raises(RuntimeError, match="no more"):
-        agent.fit(batches, callbacks=[callback], verbose=0)
-    assert exits == [callback]
+        agent.fit(batches, callbacks=callbacks[:1], verbose=0)
+    assert exits == callbacks[:1]
     assert agent.fit_callbacks == ()
+    with pytest.raises(OSError, match="disk full"):
+        agent.fit(batches, callbacks=callbacks, verbose=0)
+    assert exits == [callbacks[0], *callbacks]
+    assert agent.fit_callbacks == ()
+
+
+def test_what_no_agent_learns_with(living, monkeypatch):
+    agent, batches = living
+    agent.compile(keras.optimizers.Adam(gradient_accumulation_steps=4))
+    with pytest.raises(ValueError, match="accumulate.*batches.*=4"):
+        agent.fit(batches, verbose=0)
+    agent.compile("adam")
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(type(agent), "distribute_strategy", strategy)
+    with pytest.raises(ValueError, match="one device.*2 replicas"):
+        agent.fit(batches, verbose=0)
+
+
+def test_state_of_half_precision_goes_through_a_file(tmp_path):
+    def network(envs):
+        space = envs.single_observation_space
+        return rl.networks.nature_cnn(space, 4, dtype="bfloat16", seed=0)
+
+    envs = harness.make_envs(Pictures)
+    space = envs.single_action_space
+    agent, other = (
+        rl.agents.DQN(network(envs), space, seed=seed) for seed in range(2)
+    )
+    state_files.write(agent.get_state(), str(tmp_path / "state"))
+    other.set_state(state_files.read(str(tmp_path / "state")))
+    assert {v.dtype for v in other.network.weights} == {"bfloat16"}
+    for one, two in zip(agent.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
 
 
 def test_what_an_agent_cannot_do(living):

@@ -166,3 +166,40 @@ def test_acting_copies_operations(global_policy):
     np.testing.assert_allclose(
         policy._network(some), agent.q_network(some), atol=0.02
     )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_acting_with_networks_in_networks(dtype):
+    envs = harness.make_envs("CartPole-v1")
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8, "tanh", dtype=dtype)]
+    )
+    obs = keras.Input((4,))
+    network = keras.Model(obs, inner(keras.layers.Rescaling(0.1)(obs)))
+    agent = rl.agents.DQN(network, envs.single_action_space, seed=0)
+    policy = Policy(agent, 4)
+    assert policy.where == "host"
+    policy.snapshot()
+    some = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    np.testing.assert_allclose(
+        policy._network(some), agent.q_network(some), atol=0.02
+    )
+
+
+def test_every_optimizer_scales_its_loss():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with rl.envs.make(toy.Reach) as envs:
+            space = envs.single_observation_space
+            actions = envs.single_action_space
+            network, *critics = (
+                rl.networks.mlp(space, (8,), action_space=action_space)
+                for action_space in (None, actions, actions)
+            )
+            agent = rl.agents.SAC(network, actions, critics)
+        agent.compile("adam")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kinds = {type(optimizer) for optimizer in agent.optimizers}
+    assert kinds == {keras.optimizers.LossScaleOptimizer}
+    assert len(agent.optimizers) == 3

@@ -62,3 +62,28 @@ def test_eager_updates_are_refused():
 def test_limit_must_be_positive():
     with pytest.raises(ValueError, match="`kl` must be positive.*kl=0"):
         rl.callbacks.StopPasses(None, 0)
+
+
+def test_another_fit_may_have_other_passes():
+    with rl.envs.make(toy.Identity, 2, seed=0) as envs:
+        network = rl.networks.mlp(envs.single_observation_space, (8,), seed=0)
+        agent = rl.agents.PPO(network, envs.single_action_space, seed=0)
+        agent.compile(keras.optimizers.Adam(1e-2))
+        rollout = rl.data.Rollout(envs, 8, gamma=0.9)
+        count = Count()
+        callbacks = [
+            rl.callbacks.Collect(envs, rollout),
+            rl.callbacks.StopPasses(rollout, 1e-5),
+            count,
+        ]
+        counted = []
+        for passes in (8, 2):
+            agent.fit(
+                rollout.dataset(passes=passes),
+                steps_per_epoch=16,
+                callbacks=callbacks,
+                verbose=0,
+            )
+            counted.append(int(count.count))
+    # Two fillings of eight passes, then eight of two: the first two of each.
+    assert counted == [4, 4 + 16]

@@ -133,6 +133,20 @@ def test_a_restored_replay_draws_the_same(tmp_path):
     tf.nest.map_structure(np.testing.assert_array_equal, *batches)
 
 
+def test_restoring_forgets_what_came_later():
+    with rl.envs.make(Noise, num_envs=2, frame_stack=4) as envs:
+        one, two = (rl.data.Replay(envs, 40, gamma=0.9) for _ in range(2))
+        naive = Naive(envs, one)
+        naive.live(2)
+        state = one.get_state()
+        for _ in range(2):  # The ring is full, and its seam is crossed.
+            naive.live(18)
+        for replay in (one, two):
+            replay.set_state(state)
+        batches = [next(iter(r.dataset(32))) for r in (one, two)]
+    tf.nest.map_structure(np.testing.assert_array_equal, *batches)
+
+
 def test_a_frame_is_stored_once():
     with rl.envs.make(Noise, num_envs=2, frame_stack=4) as envs:
         stacked = rl.data.Replay(envs, 1_000, gamma=0.9)
