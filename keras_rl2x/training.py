@@ -244,7 +244,9 @@ def _find_folder(log_dir, settings, resume):
     if differing:
         raise ValueError(
             f"The run in {log_dir} was begun with other settings: resume "
-            f"it with the arguments that it had. Received: {differing}"
+            "it with the arguments that it had. (To learn for longer, as "
+            "schedules follow from `env_steps`: `rl.load` its agent, and call "
+            f"`fit`.) Received: {differing}"
         )
     return log_dir
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import spaces
+from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
 from keras_rl2x.agents.means import Means
@@ -144,7 +145,7 @@ class Agent(keras.Model):
 
     def check_spaces(self, envs):
         """Raises `ValueError` if it cannot act in these environments."""
-        fitting.check_spaces(self, envs)
+        fit_checks.check_spaces(self, envs)
 
     def minimize(self, loss_fn, variables, optimizer=None):
         """Takes one step of an optimizer.
@@ -200,7 +201,7 @@ class Agent(keras.Model):
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
-            fitting.check(self)
+            fit_checks.check(self)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
             fitting.end(self)

@@ -1,159 +1,11 @@
 """What `Agent.fit` does that `keras.Model.fit` does not."""
 
 import contextlib
-import itertools
 import weakref
 
-import keras
 import tensorflow as tf
 
-from keras_rl2x import networks
-from keras_rl2x import spaces
 from keras_rl2x.compiled import direct
-
-
-def check(agent):
-    """Refuses a `fit` that could not do what it is meant to.
-
-    Raises:
-        ValueError: If an optimizer accumulates gradients, or the agent was made
-            for several devices; see also `check_callbacks`.
-    """
-    for optimizer in agent.optimizers:
-        if getattr(optimizer, "gradient_accumulation_steps", None):
-            raise ValueError(
-                "Targets and actors move by the updates of an optimizer, which "
-                "must not accumulate gradients: draw larger batches. Received: "
-                f"{optimizer.gradient_accumulation_steps=}"
-            )
-    replicas = agent.distribute_strategy.num_replicas_in_sync
-    if replicas > 1:
-        raise ValueError(
-            "An agent learns on one device, as what it draws depends on its "
-            "last update: make it outside of the strategy's scope. Received: "
-            f"a strategy of {replicas} replicas"
-        )
-    check_callbacks(agent)
-
-
-def check_callbacks(agent):
-    """Refuses callbacks that cannot do what they are for.
-
-    Args:
-        agent: An `Agent`; its `fit_callbacks` are checked. Attributes that
-            count: `moves_targets`; `writes` and `reads`, tuples of names in
-            the logs; `stands_behind` and `stands_before`, tuples of classes.
-
-    Raises:
-        ValueError: Says which to add, or to put before which.
-    """
-    callbacks = agent.fit_callbacks
-    movers = [c for c in callbacks if getattr(c, "moves_targets", False)]
-    if agent.targets and not movers:
-        raise ValueError(
-            f"{type(agent).__name__} has a target network that nothing would "
-            "move: add `rl.callbacks.TargetUpdate(every=...)` to the callbacks "
-            "of `fit`."
-        )
-    for first, second in itertools.combinations(callbacks, 2):
-        reason = _misplaced(first, second)
-        if reason:
-            first, second = type(first).__name__, type(second).__name__
-            raise ValueError(
-                f"`{first}` stands before `{second}`, {reason}: in the list of "
-                f"callbacks, put `{second}` before `{first}`."
-            )
-
-
-def end(agent):
-    """Lets go of the callbacks of a `fit`, whatever ended it."""
-    callbacks, agent.fit_callbacks = agent.fit_callbacks, ()
-    agent._initial_epoch = None
-    with contextlib.ExitStack() as stack:  # Each, though another fails.
-        for callback in reversed(callbacks):
-            if hasattr(callback, "on_fit_exit"):
-                stack.callback(callback.on_fit_exit)
-
-
-def refusal(name, instead):
-    """A method for what Keras's models do, and an agent cannot.
-
-    Args:
-        name: String, the method's.
-        instead: String, what to call in its place.
-    """
-
-    def refuse(self, *args, **kwargs):
-        raise NotImplementedError(
-            f"`{name}` is for pairs of inputs and labels, which an agent does "
-            f"not have: {instead}."
-        )
-
-    refuse.__doc__ = f"Refused: {instead}."
-    return refuse
-
-
-def _misplaced(first, second):
-    """Why two callbacks must not stand in this order, or `None`."""
-    missing = _reads(first) & set(getattr(second, "writes", ()))
-    if missing:
-        return f"which writes the {sorted(missing)} that it reads"
-    if isinstance(second, getattr(first, "stands_behind", ())):
-        return "whose state it saves as it is after the epoch"
-    if isinstance(first, getattr(second, "stands_before", ())):
-        return "which would save the averaged weights in place of the trained"
-    return None
-
-
-def _reads(callback):
-    """The names that a callback reads from the logs at an epoch's end."""
-    if isinstance(
-        callback, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
-    ):
-        return {"return", "val_return"}
-    return {getattr(callback, "monitor", None), *getattr(callback, "reads", ())}
-
-
-def check_spaces(agent, envs):
-    """Refuses environments in which an agent cannot act.
-
-    Args:
-        agent: An `Agent`.
-        envs: A `gymnasium.vector.VectorEnv`.
-
-    Raises:
-        ValueError: If their observations are not what the agent's network
-            takes, or their actions not what it gives.
-    """
-    wanted = agent.action_spec
-    given = spaces.action_spec(envs.single_action_space)
-    if wanted != given:
-        raise ValueError(
-            "The agent was made for other actions than the environments take: "
-            f"{wanted}. Received: {given}"
-        )
-    network = agent.policy
-    expected = _shapes(networks.observation_input(network))
-    received = _shapes(spaces.spec(envs.single_observation_space))
-    if expected != received:
-        raise ValueError(
-            f"The network '{network.name}' takes observations of shape "
-            f"{expected}, not those of the environments: begin it with "
-            "`rl.networks.inputs(observation_space)`, which also turns "
-            "categories into one-hot vectors. Received: observations of "
-            f"shape {received}, from {envs.single_observation_space}"
-        )
-
-
-def _shapes(tree):
-    """The shapes of a structure, as strings, without the batch axis."""
-    if isinstance(tree, dict):
-        return {key: _shapes(leaf) for key, leaf in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return tuple(map(_shapes, tree))
-    if isinstance(tree, spaces.Leaf):
-        return str(tree.shape)
-    return str(tuple(tree.shape[1:]))
 
 
 def is_endless(data):
@@ -268,3 +120,31 @@ def _bind(execute, iterator):
         return outputs[done], {name: outputs[i] for name, i in logs.items()}
 
     return run
+
+
+def end(agent):
+    """Lets go of the callbacks of a `fit`, whatever ended it."""
+    callbacks, agent.fit_callbacks = agent.fit_callbacks, ()
+    agent._initial_epoch = None
+    with contextlib.ExitStack() as stack:  # Each, though another fails.
+        for callback in reversed(callbacks):
+            if hasattr(callback, "on_fit_exit"):
+                stack.callback(callback.on_fit_exit)
+
+
+def refusal(name, instead):
+    """A method for what Keras's models do, and an agent cannot.
+
+    Args:
+        name: String, the method's.
+        instead: String, what to call in its place.
+    """
+
+    def refuse(self, *args, **kwargs):
+        raise NotImplementedError(
+            f"`{name}` is for pairs of inputs and labels, which an agent does "
+            f"not have: {instead}."
+        )
+
+    refuse.__doc__ = f"Refused: {instead}."
+    return refuse

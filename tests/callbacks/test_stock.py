@@ -216,6 +216,10 @@ def stop():
             lambda: Scores(1),
         ),
         (
+            lambda: keras.callbacks.ModelCheckpoint("{val_return:.1f}.keras"),
+            lambda: Scores(1),
+        ),
+        (
             lambda: keras.callbacks.ReduceLROnPlateau("val_length"),
             lambda: Scores(1),
         ),
