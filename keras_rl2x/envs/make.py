@@ -5,8 +5,10 @@ import multiprocessing
 import signal
 
 import gymnasium
+import optree
 from gymnasium import vector
 
+from keras_rl2x import spaces
 from keras_rl2x.envs import atari as games
 from keras_rl2x.envs.action_mask import ActionMask
 from keras_rl2x.envs.frames import EpisodicLife
@@ -30,6 +32,25 @@ class Environments(vector.VectorWrapper):
         super().__init__(env)
         self.seed = seed
         self.frame_stack = getattr(env, "frame_stack", 1)
+        self._structure = optree.tree_structure(
+            spaces.spec(env.single_observation_space)
+        )
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self._in_order(obs), info
+
+    def step(self, actions):
+        obs, *others = self.env.step(actions)
+        return self._in_order(obs), *others
+
+    def _in_order(self, obs):
+        """With plain dicts: the leaves of an `OrderedDict` come in its order.
+
+        Those of the space come in the order of their names.
+        """
+        leaves = self._structure.flatten_up_to(obs)
+        return optree.tree_unflatten(self._structure, leaves)
 
     def __enter__(self):
         return self

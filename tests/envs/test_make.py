@@ -1,3 +1,4 @@
+import collections
 import contextlib
 import functools
 
@@ -154,3 +155,22 @@ def test_the_row_after_an_end_is_dead():
         steps = [made.step(np.array([0])) for _ in range(4)]
     assert [float(reward[0]) for _, reward, *_ in steps] == [1, 1, 0, 1]
     assert [bool(truncated[0]) for *_, truncated, _ in steps] == [0, 1, 0, 0]
+
+
+def test_observations_come_in_the_order_of_the_space():
+    class Backwards(vector.VectorWrapper):
+        def reset(self, **kwargs):
+            obs, info = super().reset(**kwargs)
+            return collections.OrderedDict(reversed(obs.items())), info
+
+        def step(self, actions):
+            obs, *others = super().step(actions)
+            return collections.OrderedDict(reversed(obs.items())), *others
+
+    given = envs.make(toy.BitFlip, 2, seed=0)
+    with envs.make(Backwards(given.env)) as made:
+        for obs in (made.reset(seed=0)[0], made.step(np.zeros(2, int))[0]):
+            assert type(obs) is dict
+            assert list(obs) == sorted(obs)
+            same = obs["achieved_goal"] == obs["observation"]
+            assert same.all() and obs["desired_goal"].shape == (2, 8)
