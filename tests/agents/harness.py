@@ -203,6 +203,11 @@ def check_fit(make_agent, env, make_data):
     one = fit(make_agent, env, make_data, steps_per_execution=1)
     four = fit(make_agent, env, make_data, steps_per_execution=4)
     assert_same(one, four)
+    if is_rollout(make_data(make_envs(env))):
+        return  # Always collected between updates, and whole.
+    overlapped = fit(make_agent, env, make_data, overlap=True)
+    again = fit(make_agent, env, make_data, overlap=True)
+    assert_same(overlapped, again)
 
 
 def fit(

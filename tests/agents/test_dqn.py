@@ -146,15 +146,6 @@ def test_fit_is_exact_and_traced_once(name):
     harness.check_fit(*of_variant(name))
 
 
-@pytest.mark.parametrize("name", ["dueling", "nested"])
-def test_overlapped_fit_is_exact(name):
-    arguments = of_variant(name)
-    harness.assert_same(
-        harness.fit(*arguments, overlap=True, steps_per_execution=1),
-        harness.fit(*arguments, overlap=True, steps_per_execution=4),
-    )
-
-
 def test_check_agent(tmp_path):
     # The one call that the test file of a new agent makes.
     harness.check_agent(dqn(), tmp_path)
