@@ -201,7 +201,7 @@ class Agent(keras.Model):
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
-            fit_checks.check(self)
+            fit_checks.check(self, x)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
             fitting.end(self)

@@ -9,13 +9,28 @@ from keras_rl2x import networks
 from keras_rl2x import spaces
 
 
-def check(agent):
+def check(agent, dataset):
     """Refuses a `fit` that could not do what it is meant to.
 
+    Args:
+        agent: An `Agent`.
+        dataset: What `fit` was given to learn from.
+
     Raises:
-        ValueError: If an optimizer accumulates gradients, or the agent was made
-            for several devices; see also `check_callbacks`.
+        ValueError: If the agent was compiled with what it does not use, an
+            optimizer accumulates gradients, the agent was made for several
+            devices, or `Collect` fills something else than `dataset` is drawn
+            from; see also `check_callbacks`.
     """
+    compiled = agent.get_compile_config() or {}
+    unused = ("loss", "loss_weights", "metrics", "weighted_metrics")
+    given = sorted(name for name in unused if compiled.get(name))
+    if given:
+        raise ValueError(
+            f"{type(agent).__name__} has a loss and metrics of its own: leave "
+            f"{given} out of `compile`. What is to be logged besides, a Keras "
+            "callback may write into the logs."
+        )
     for optimizer in agent.optimizers:
         if getattr(optimizer, "gradient_accumulation_steps", None):
             raise ValueError(
@@ -30,6 +45,15 @@ def check(agent):
             "last update: make it outside of the strategy's scope. Received: "
             f"a strategy of {replicas} replicas"
         )
+    source = getattr(dataset, "source", None)
+    for callback in agent.fit_callbacks:
+        filled = getattr(callback, "fills", None)
+        if source is not None and filled not in (None, source):
+            raise ValueError(
+                f"`{type(callback).__name__}` fills another "
+                f"{type(filled).__name__} than the one that `fit` draws from: "
+                "give `fit` the `dataset(...)` of the same one."
+            )
     check_callbacks(agent)
 
 

@@ -80,7 +80,7 @@ class Collect(keras.callbacks.Callback):
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
         self.envs = envs
-        self.data = data
+        self.data = self.fills = data
         self.env_steps_per_update = float(env_steps_per_update)
         self.warmup = int(warmup)
         self.chunk = chunk

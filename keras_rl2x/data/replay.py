@@ -193,7 +193,7 @@ class Replay:
                 drawn,
             )
 
-        return in_order(tf.data.Dataset.counter().map(draw).unbatch())
+        return in_order(tf.data.Dataset.counter().map(draw).unbatch(), self)
 
     def draw(self, batches, batch_size):
         """Draws `batches * batch_size` transitions, in the graph.

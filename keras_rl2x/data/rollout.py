@@ -268,8 +268,8 @@ class Rollout:
 
         counter = tf.data.Dataset.counter()
         if passes == minibatches == 1 and not sequences:
-            return in_order(counter.map(whole, synchronous=True))
-        return in_order(counter.map(draw).unbatch())
+            return in_order(counter.map(whole, synchronous=True), self)
+        return in_order(counter.map(draw).unbatch(), self)
 
     def _assert_full(self):
         return tf.debugging.Assert(

@@ -285,12 +285,20 @@ class Stream:
         self.cursor.assign(state["cursor"])
 
 
-def in_order(dataset):
-    """An endless dataset, whose draws do not run ahead of the writes."""
+def in_order(dataset, source):
+    """An endless dataset, whose draws do not run ahead of the writes.
+
+    Args:
+        dataset: A `tf.data.Dataset`.
+        source: The replay or rollout that it is drawn from; the dataset's
+            attribute `source`, by which `fit` knows it.
+    """
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     )
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
     options.autotune.enabled = False
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset.source = source
+    return dataset

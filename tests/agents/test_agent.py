@@ -190,6 +190,9 @@ def test_what_no_agent_learns_with(living, monkeypatch):
     agent.compile(keras.optimizers.Adam(gradient_accumulation_steps=4))
     with pytest.raises(ValueError, match="accumulate.*batches.*=4"):
         agent.fit(batches, verbose=0)
+    agent.compile("adam", loss="mse", metrics=["mae"])
+    with pytest.raises(ValueError, match=r"\['loss', 'metrics'\] out of"):
+        agent.fit(batches, verbose=0)
     agent.compile("adam")
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     monkeypatch.setattr(type(agent), "distribute_strategy", strategy)

@@ -326,6 +326,13 @@ def test_dataset_in_the_place_of_the_replay(living):
         rl.callbacks.Collect(living.envs, living.replay.dataset(8))
 
 
+def test_dataset_of_another_replay(living):
+    other = rl.data.Replay(living.envs, 200, gamma=0.9)
+    collect = rl.callbacks.Collect(living.envs, other, warmup=20)
+    with pytest.raises(ValueError, match="fills another Replay.*same one"):
+        living.fit(collect=collect)
+
+
 def test_plain_vector_environment(living):
     envs = vector.SyncVectorEnv([endless] * 2)
     collect = rl.callbacks.Collect(envs, living.replay, warmup=20)
@@ -468,6 +475,10 @@ def test_executions_that_do_not_divide_the_passes(on_policy):
 def test_nothing_learns_from_the_rollout(on_policy):
     other = OnPolicy(dataset=False)
     other.dataset = on_policy.dataset
+    with pytest.raises(ValueError, match="fills another Rollout"):
+        other.fit()
+    # What was done to a dataset hides where it was drawn from.
+    other.dataset = on_policy.dataset.map(lambda batch: batch)
     with pytest.raises(ValueError, match="Nothing learns from the rollout"):
         other.fit()
 
