@@ -82,8 +82,9 @@ def _parse():
 def _run(side, interpreter, job):
     """Runs a job on one side, in a fresh process; returns what it printed."""
     script = os.path.join(os.path.dirname(__file__), f"throughput_{side}.py")
+    own = {**job, **job[side], "started": time.time()}
     done = subprocess.run(
-        [interpreter, script, json.dumps({**job, "started": time.time()})],
+        [interpreter, script, json.dumps(own)],
         env={
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",

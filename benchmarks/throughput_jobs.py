@@ -1,8 +1,8 @@
 """The jobs of `throughput.py`."""
 
-# A job is plain data: what both sides share, and for each side what only it
-# has a word for. A new job is a new entry here, and a new algorithm one more
-# function in each of the two sides.
+# A job is plain data: what both sides share, and for each side what it has
+# otherwise, or only it has a word for. A new job is a new entry here, and a new
+# algorithm one more function in each of the two sides.
 JOBS = {
     "dqn-cartpole": {
         "algorithm": "dqn",
@@ -164,7 +164,29 @@ JOBS["dqn-pong"] = {
     "ours": {"num_envs": 8, "chunk": 16, "overlap": True},
     "sb3": {"env": "ale_py:PongNoFrameskip-v4", "train_freq": 4},
 }
-for _name in ("ppo-pong", "dqn-pong"):
+# Another algorithm than theirs, for the same end: what is compared is how soon
+# as many steps are learned from.
+JOBS["pqn-pong"] = {
+    **JOBS["ppo-pong"],
+    "algorithm": "pqn",
+    "num_envs": 32,
+    "clip_norm": 10.0,
+    "lambda": 0.65,
+    "steps": 32,
+    "passes": 1,
+    "env_steps_per_update": 256,
+    "sb3": {
+        **JOBS["ppo-pong"]["sb3"],
+        **{
+            name: JOBS["ppo-pong"][name]
+            for name in (
+                *("algorithm", "num_envs", "clip_norm", "lambda"),
+                *("steps", "passes"),
+            )
+        },
+    },
+}
+for _name in ("ppo-pong", "pqn-pong", "dqn-pong"):
     _job = JOBS[_name]
     _ours = {**_job["ours"], "dtype": "mixed_bfloat16"}
     JOBS[f"{_name}-bfloat16"] = {**_job, "ours": _ours}

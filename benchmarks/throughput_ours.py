@@ -41,9 +41,8 @@ class Stamps(keras.callbacks.Callback):
 
 def main():
     job = json.loads(sys.argv[1])
-    threads = job["ours"].pop("threads", None)
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if job.get("threads"):
+        tf.config.threading.set_intra_op_parallelism_threads(job["threads"])
     result = TRAIN[job["algorithm"]](job)
     result["versions"] = machine.versions(*machine.OURS)
     print(json.dumps(result))
@@ -64,7 +63,7 @@ def _fit(job, values):
     if images:
         network = {
             "network.kind": job["network"],
-            "network.dtype": job["ours"].get("dtype"),
+            "network.dtype": job.get("dtype"),
         }
     else:
         network = {
@@ -85,8 +84,7 @@ def _fit(job, values):
         },
     )
     settings |= {"seed": job["seed"], "algorithm": job["algorithm"]}
-    num_envs = job["ours"].get("num_envs", job.get("num_envs", 1))
-    envs = rl.envs.make(job["env"], num_envs, seed=job["seed"])
+    envs = rl.envs.make(job["env"], job.get("num_envs", 1), seed=job["seed"])
     made = compose.compose(envs, settings)
     stamps = Stamps()
     made.agent.fit(
@@ -140,9 +138,9 @@ def _continuous(job):
 
 def _replay(job):
     """The settings of what learns from a replay."""
-    ours = {key: job["ours"].get(key, False) for key in ("chunk", "overlap")}
     return {
-        **{f"collect.{key}": value for key, value in ours.items()},
+        "collect.chunk": job["chunk"],
+        "collect.overlap": job.get("overlap", False),
         "collect.warmup": job["warmup"],
         "collect.env_steps_per_update": job["env_steps_per_update"],
         "replay.capacity": job["capacity"],
@@ -153,7 +151,7 @@ def _replay(job):
 
 def _off_policy(job, made, measured, products):
     """What is measured of an agent that has learnt from a replay."""
-    collect, chunk = made.callbacks[0], job["ours"]["chunk"]
+    collect, chunk = made.callbacks[0], job["chunk"]
     rows = int(chunk * job["env_steps_per_update"]) // collect.envs.num_envs
     playing = parts.playing(job, collect, rows)
     return {
@@ -171,20 +169,37 @@ def _off_policy(job, made, measured, products):
     }
 
 
-def _on_policy(job):
+def _actor_critic(job):
     made, measured = _fit(
-        job,
-        {
-            "network.normalize": job["normalize"],
-            "agent.normalize_rewards": job["normalize"],
-            "agent.lambda_": job["lambda"],
-            "optimizer.global_clipnorm": job["clip_norm"],
-            "rollout.steps": job["steps"],
-            "rollout.gamma": job["gamma"],
-            "rollout.minibatch_size": job["batch_size"],
-            "rollout.passes": job["passes"],
-        },
+        job, {**_rollout(job), "agent.normalize_rewards": job["normalize"]}
     )
+    agent = made.agent
+    networks = [agent.policy_network, agent.value_network]
+    if agent.critic is None:  # They share their layers.
+        networks = [agent.both_networks]
+    return _on_policy(job, made, measured, networks)
+
+
+def _pqn(job):
+    made, measured = _fit(job, _rollout(job))
+    return _on_policy(job, made, measured, [made.agent.policy])
+
+
+def _rollout(job):
+    """The settings of what learns from rollouts."""
+    return {
+        "network.normalize": job["normalize"],
+        "agent.lambda_": job["lambda"],
+        "optimizer.global_clipnorm": job["clip_norm"],
+        "rollout.steps": job["steps"],
+        "rollout.gamma": job["gamma"],
+        "rollout.minibatch_size": job["batch_size"],
+        "rollout.passes": job["passes"],
+    }
+
+
+def _on_policy(job, made, measured, networks):
+    """What is measured of an agent that has learnt from rollouts."""
     (collect,), agent = made.callbacks, made.agent
     rollout = collect.data
     playing = parts.playing(job, collect, rollout.steps)
@@ -196,9 +211,6 @@ def _on_policy(job):
         rollout.prepare(agent)
 
     storing = parts.typical(parts.blocks(store, 32)) / rollout.size
-    networks = [agent.policy_network, agent.value_network]
-    if agent.critic is None:  # They share their layers.
-        networks = [agent.both_networks]
     return {
         **measured,
         "breakdown": {
@@ -217,9 +229,10 @@ def _on_policy(job):
 
 
 TRAIN = {
-    "a2c": _on_policy,
+    "a2c": _actor_critic,
     "dqn": _dqn,
-    "ppo": _on_policy,
+    "ppo": _actor_critic,
+    "pqn": _pqn,
     "sac": _continuous,
     "td3": _continuous,
 }

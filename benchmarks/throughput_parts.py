@@ -122,7 +122,7 @@ def products(job, forward, backward, through=(), per=1):
         shapes += [(rows, o, i) for rows, i, o in found[1:]]
     for network in through:
         shapes += [(rows, o, i) for rows, i, o in kernels(network, size)]
-    dtype = keras.DTypePolicy(job["ours"].get("dtype")).compute_dtype
+    dtype = keras.DTypePolicy(job.get("dtype")).compute_dtype
 
     def matrix(*shape):
         # A variable: constants would be multiplied when the graph is made.

@@ -32,8 +32,8 @@ POLICIES = {"nature_cnn": "CnnPolicy"}
 
 def main():
     job = json.loads(sys.argv[1])
-    if job["sb3"]["threads"]:
-        torch.set_num_threads(job["sb3"]["threads"])
+    if job["threads"]:
+        torch.set_num_threads(job["threads"])
     model = MODELS[job["algorithm"]](job)
     stamps = [(time.time(), 0, 0)]
     model.learn(job["warmup"] + job["warm_env_steps"])
@@ -62,10 +62,10 @@ def _stamp(model):
 
 
 def _envs(job):
-    num_envs, seed = job.get("num_envs", 1), job["seed"]
+    arguments = job["env"], job.get("num_envs", 1), job["seed"]
     if "network" not in job:
-        return make_vec_env(job["env"], num_envs, seed)
-    return VecFrameStack(make_atari_env(job["sb3"]["env"], num_envs, seed), 4)
+        return make_vec_env(*arguments)
+    return VecFrameStack(make_atari_env(*arguments), 4)
 
 
 def _policy(job):
@@ -82,7 +82,7 @@ def _policy(job):
 
 
 def _dqn(job):
-    train_freq = job["sb3"]["train_freq"]
+    train_freq = job["train_freq"]
     ratio = job["env_steps_per_update"]
     return stable_baselines3.DQN(
         env=_envs(job),
@@ -141,8 +141,8 @@ def _continuous(job):
         batch_size=job["batch_size"],
         tau=job["tau"],
         gamma=job["gamma"],
-        train_freq=job["sb3"]["train_freq"],
-        gradient_steps=job["sb3"]["train_freq"],
+        train_freq=job["train_freq"],
+        gradient_steps=job["train_freq"],
         seed=job["seed"],
         **_policy(job),
         **noise,

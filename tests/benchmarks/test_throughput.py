@@ -47,6 +47,12 @@ TINY = {
         "passes": 1,
         "env_steps_per_update": 16,
     },
+    "pqn-pong": {
+        "num_envs": 2,
+        "steps": 16,
+        "batch_size": 16,
+        "env_steps_per_update": 16,
+    },
     "dqn-pong-bfloat16": {
         "warmup": 64,
         "batch_size": 4,
@@ -60,8 +66,9 @@ TINY = {
 def test_jobs_split_into_whole_collections(job):
     ratio = job["env_steps_per_update"]
     if "steps" in job:
-        size = job["steps"] * job["num_envs"]
-        assert size % job["batch_size"] == 0
+        for own in ({**job, **job[side]} for side in ("ours", "sb3")):
+            size = own["steps"] * own["num_envs"]
+            assert size % own["batch_size"] == 0
         assert ratio == job["batch_size"] / job["passes"]
     else:
         assert throughput.WARM_ENV_STEPS % (job["ours"]["chunk"] * ratio) == 0
@@ -148,6 +155,7 @@ def test_our_side_measures_a_tiny_job(name):
         "seed": 0,
         "started": time.time(),
     }
+    job |= job["ours"]
     done = run("throughput_ours.py", json.dumps(job))
     assert not done.returncode, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
