@@ -24,6 +24,7 @@ NORMALIZATIONS = {
 CONVOLUTIONAL = {
     "nature_cnn": networks.nature_cnn,
     "impala_cnn": networks.impala_cnn,
+    "minatar_cnn": networks.minatar_cnn,
 }
 
 Parts = collections.namedtuple(
@@ -205,7 +206,7 @@ def _find(table, setting, name):
 def _kind_for(shape):
     """The network of observations of a shape, by the pixels of an image."""
     pixels = min(shape[:2]) if len(shape) == 3 else 0
-    for kind, least in (("nature_cnn", 36), ("impala_cnn", 8)):
+    for kind, least in (("nature_cnn", 36), ("minatar_cnn", 7)):
         if pixels >= least:
             return kind
     return "mlp"
@@ -236,8 +237,8 @@ def _make_network(
     if kind == "mlp":
         return networks.mlp(space, seed=seed, noisy=noisy, **arguments)
     raise ValueError(
-        "`network.kind` must be 'auto', 'mlp', 'nature_cnn' or 'impala_cnn'. "
-        f"Received: {kind!r}"
+        "`network.kind` must be one of "
+        f"{['auto', 'mlp', *CONVOLUTIONAL]}. Received: {kind!r}"
     )
 
 

@@ -193,7 +193,7 @@ def test_refused(arguments, message, capsys, tmp_path, monkeypatch):
         ("collect.chunk=0", "must be positive"),
         ("collect.env_steps_per_update=0", "must be positive"),
         ("network.units=8", "'network.units' must be like"),
-        ("network.kind=cnn", "'auto', 'mlp', 'nature_cnn' or"),
+        ("network.kind=cnn", "one of ['auto', 'mlp', 'nature_cnn'"),
         ("network.kind=nature_cnn", "needs images"),
         ("network.kind=impala_cnn", "needs images"),
         ("network.dtype=mixed_bfloat16", "for convolutional networks only"),

@@ -104,9 +104,9 @@ class Pictures(toy.Bandit):
     ("shape", "name"),
     [
         ((36, 36, 1), "nature_cnn"),
-        ((84, 35, 3), "impala_cnn"),
-        ((8, 8, 2), "impala_cnn"),
-        ((8, 7, 2), "mlp"),
+        ((84, 35, 3), "minatar_cnn"),
+        ((7, 7, 3), "minatar_cnn"),
+        ((7, 6, 3), "mlp"),
         ((36, 36), "mlp"),
     ],
 )

@@ -4,6 +4,7 @@ from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.convolutional import impala_cnn
+from keras_rl2x.networks.convolutional import minatar_cnn
 from keras_rl2x.networks.convolutional import nature_cnn
 from keras_rl2x.networks.distributional import CategoricalMean
 from keras_rl2x.networks.distributional import action_distributions
@@ -51,6 +52,7 @@ __all__ = [
     "inputs",
     "lstm",
     "memory_size",
+    "minatar_cnn",
     "mlp",
     "nature_cnn",
     "noise_variables",

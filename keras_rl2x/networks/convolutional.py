@@ -42,20 +42,57 @@ def nature_cnn(
     Reference:
      - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
     """
-    entry, x = _images(observation_space, "nature_cnn", 36, dtype)
-    initializers = seeded("he_uniform", seed)
-    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-        x = keras.layers.Conv2D(
-            filters,
-            size,
-            stride,
-            kernel_initializer=next(initializers),
-            dtype=dtype,
-        )(x)
-        x = _activate(x, normalization, dtype)
-    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
-    x = _features(x, layer, normalization, dtype)
-    return keras.Model(entry, x, name="nature_cnn")
+    return _stack(
+        "nature_cnn",
+        36,
+        ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+        observation_space,
+        units,
+        seed,
+        normalization,
+        dtype,
+        noisy,
+    )
+
+
+def minatar_cnn(
+    observation_space,
+    units=128,
+    seed=None,
+    normalization=None,
+    dtype=None,
+    noisy=False,
+):
+    """The network of MinAtar, for small pictures and grids: one convolution.
+
+    Args:
+        observation_space: As in `nature_cnn`, at least 7 pixels high and wide.
+        units: Integer, the width of the last, dense layer. Defaults to 128.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+        normalization: As in `nature_cnn`.
+        dtype: As in `nature_cnn`.
+        noisy: As in `nature_cnn`.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units]`.
+
+    Raises:
+        ValueError: If the space does not hold such images.
+
+    Reference:
+     - [Young and Tian, 2019](https://arxiv.org/abs/1903.03176)
+    """
+    return _stack(
+        "minatar_cnn",
+        7,
+        ((16, 3, 1),),
+        observation_space,
+        units,
+        seed,
+        normalization,
+        dtype,
+        noisy,
+    )
 
 
 def impala_cnn(
@@ -114,6 +151,34 @@ def impala_cnn(
     layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
     x = _features(x, layer, normalization, dtype)
     return keras.Model(entry, x, name="impala_cnn")
+
+
+def _stack(
+    name,
+    least,
+    convolutions,
+    observation_space,
+    units,
+    seed,
+    normalization,
+    dtype,
+    noisy,
+):
+    """Convolutions one after the other: `(filters, size, stride)` each."""
+    entry, x = _images(observation_space, name, least, dtype)
+    initializers = seeded("he_uniform", seed)
+    for filters, size, stride in convolutions:
+        x = keras.layers.Conv2D(
+            filters,
+            size,
+            stride,
+            kernel_initializer=next(initializers),
+            dtype=dtype,
+        )(x)
+        x = _activate(x, normalization, dtype)
+    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
+    x = _features(x, layer, normalization, dtype)
+    return keras.Model(entry, x, name=name)
 
 
 def _images(observation_space, name, least, dtype):

@@ -7,9 +7,8 @@ from gymnasium.vector.utils import batch_space
 from keras_rl2x import networks
 
 IMAGES = gym.Box(0, 255, (36, 36, 1), "uint8")
-BOTH = pytest.mark.parametrize(
-    "make", [networks.nature_cnn, networks.impala_cnn]
-)
+MAKERS = [networks.nature_cnn, networks.minatar_cnn, networks.impala_cnn]
+EACH = pytest.mark.parametrize("make", MAKERS)
 
 
 def sample(space, num_envs=2, seed=0):
@@ -42,6 +41,12 @@ def test_nature_cnn_is_that_of_the_paper():
         (3, 3, 64, 64),
         (3136, 512),
     ]
+
+
+def test_minatar_cnn_is_that_of_the_paper():
+    network = networks.minatar_cnn(gym.Box(0, 1, (10, 10, 4)))
+    # 10 -> 8, and 8 * 8 * 16 = 1024.
+    assert kernels(network) == [(3, 3, 4, 16), (1024, 128)]
 
 
 def test_impala_cnn_is_that_of_the_paper():
@@ -77,7 +82,7 @@ def test_residual_blocks_pass_on_what_they_do_not_change():
     np.testing.assert_allclose(network(obs), expected, rtol=1e-5, atol=1e-6)
 
 
-@BOTH
+@EACH
 def test_bytes_are_scaled_and_floats_are_not(make):
     obs = sample(IMAGES)
     network = make(IMAGES, units=16, seed=0)
@@ -88,16 +93,20 @@ def test_bytes_are_scaled_and_floats_are_not(make):
     )
 
 
-@BOTH
+@EACH
 def test_seeds(make):
     network = make(IMAGES, 8, seed=1)
     assert same(network, make(IMAGES, 8, seed=1))
     assert not same(network, make(IMAGES, 8, seed=2))
+
+
+def test_no_two_layers_begin_alike():
+    network = networks.impala_cnn(IMAGES, 8, seed=1)
     first, *others = [w for w in network.get_weights() if w.shape[-1] == 32]
     assert not any(np.array_equal(first, w) for w in others)
 
 
-@BOTH
+@EACH
 def test_a_layer_before_each_activation(make):
     network = make(IMAGES, 8, normalization=keras.layers.LayerNormalization)
     plain = kinds(make(IMAGES, 8))
@@ -112,7 +121,7 @@ def test_a_layer_before_each_activation(make):
             assert "normalization" in before.operation.name
 
 
-@BOTH
+@EACH
 def test_half_precision_inside_only(make):
     network = make(IMAGES, 16, seed=0, dtype="mixed_bfloat16")
     exact = make(IMAGES, 16, seed=0)
@@ -134,7 +143,7 @@ def test_half_precision_inside_only(make):
     np.testing.assert_allclose(features, expected, atol=tolerance)
 
 
-@BOTH
+@EACH
 def test_it_survives_saving(make, tmp_path):
     network = make(
         IMAGES,
@@ -151,14 +160,14 @@ def test_it_survives_saving(make, tmp_path):
     ]
 
 
-@BOTH
+@EACH
 def test_an_unknown_dtype(make):
     with pytest.raises(ValueError, match="Cannot convert .mixed_float17"):
         make(IMAGES, dtype="mixed_float17")
 
 
 WRONG = {
-    "low": gym.Box(0, 255, (7, 84, 4), "uint8"),
+    "low": gym.Box(0, 255, (6, 84, 4), "uint8"),
     "channels_first": gym.Box(0, 255, (4, 84, 84), "uint8"),
     "flat": gym.Box(0, 255, (84, 84), "uint8"),
     "no_pixels": gym.Discrete(3),
@@ -166,7 +175,7 @@ WRONG = {
 }
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("space", WRONG.values(), ids=WRONG)
 def test_what_is_no_image_is_refused(make, space):
     with pytest.raises(
@@ -183,7 +192,7 @@ def test_nature_cnn_needs_larger_images():
 
 def test_the_dense_layer_may_be_noisy():
     space = gym.Box(0, 255, (36, 36, 1), "uint8")
-    for build in (networks.nature_cnn, networks.impala_cnn):
+    for build in MAKERS:
         network = build(space, 8, seed=0, noisy=True)
         kinds = [type(layer).__name__ for layer in network.layers]
         assert kinds[-2:] == ["NoisyDense", "ReLU"]
