@@ -26,6 +26,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
     **atari.games(dqn.ATARI),
+    "keras_rl2x/Bricks-v0": dqn.BRICKS,
     # The most that can be expected is 1 / (1 - gamma).
     "CartPole-v1": {
         **_CARTPOLE,

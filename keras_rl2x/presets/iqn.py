@@ -24,6 +24,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
     **atari.games(dqn.ATARI),
+    "keras_rl2x/Bricks-v0": dqn.BRICKS,
     # Few fractions, as QR-DQN has few quantiles: the paper finds that 8 do.
     "CartPole-v1": {
         **_CARTPOLE,

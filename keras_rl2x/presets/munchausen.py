@@ -3,6 +3,7 @@
 They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
 """
 
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import dqn
 
 AGENT = "Munchausen"
@@ -19,4 +20,8 @@ DEFAULT = {
     },
 }
 
-ENVS = {"CartPole-v1": dqn.ENVS["CartPole-v1"]}
+ENVS = {
+    **atari.games(dqn.ATARI),
+    "keras_rl2x/Bricks-v0": dqn.BRICKS,
+    "CartPole-v1": dqn.ENVS["CartPole-v1"],
+}

@@ -57,6 +57,13 @@ ENVS = {
             "evaluate": {"episodes": 8},
         }
     ),
+    "keras_rl2x/Bricks-v0": {
+        "env_steps": 100_000,
+        "score": 20.0,
+        "agent": {"epsilon": {"to": 0.05}},
+        "optimizer": {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1.0}},
+        "rollout": {"steps": 32},
+    },
     "CartPole-v1": {
         "env_steps": 500_000,
         "score": 475.0,

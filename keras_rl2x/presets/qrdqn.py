@@ -21,6 +21,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
     **atari.games(dqn.ATARI),
+    "keras_rl2x/Bricks-v0": dqn.BRICKS,
     "CartPole-v1": {
         **_CARTPOLE,
         "agent": {

@@ -36,6 +36,10 @@ ENVS = {
             "target": {"every": 2_000},
         }
     ),
+    "keras_rl2x/Bricks-v0": {
+        **dqn.BRICKS,
+        "replay": {**dqn.BRICKS["replay"], "n_step": 3},
+    },
     # The most that can be expected is 1 / (1 - gamma).
     "CartPole-v1": {
         "env_steps": 50_000,
