@@ -114,6 +114,7 @@ def _train(arguments):
     agent = os.path.join(folder, "agent.keras")
     print(f"\n{_sentence(run.evaluation)}")
     print(f"  agent         {agent}")
+    print(f"  the best one  {os.path.join(folder, 'best.keras')}")
     print(f"  history       {os.path.join(folder, 'history.csv')}")
     rest = shlex.join([agent, arguments.env])
     print(f"  curves        tensorboard --logdir {shlex.quote(folder)}")

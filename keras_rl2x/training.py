@@ -45,8 +45,9 @@ def train(
 ):
     """Trains an agent with the settings of a preset, by one call of `fit`.
 
-    Leaves in `log_dir`: `agent.keras`, `history.csv`, `evaluation.json`,
-    `settings.json`, TensorBoard's events and `checkpoints/`.
+    Leaves in `log_dir`: `agent.keras`, the last agent; `best.keras`, that of
+    the epoch with the highest `val_return`; `history.csv`, `evaluation.json`
+    (of the last), `settings.json`, TensorBoard's events and `checkpoints/`.
 
     Args:
         algorithm: String, such as `"dqn"`; see `rl.presets.names()`.
@@ -207,6 +208,12 @@ def _fit(environments, env, settings, log_dir, verbose):
                 seed=1_000 + settings["seed"],
                 **settings["evaluate"],
                 **presets.env_arguments(settings),
+            ),
+            keras.callbacks.ModelCheckpoint(
+                os.path.join(log_dir, "best.keras"),
+                monitor="val_return",
+                mode="max",
+                save_best_only=True,
             ),
             callbacks.TensorBoard(log_dir, settings),
             keras.callbacks.CSVLogger(history, append=restored is not None),

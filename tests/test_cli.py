@@ -263,6 +263,8 @@ def test_killed_run_is_resumed_without_a_trace(copied, trained, checkpoints):
         shutil.rmtree(copied / "checkpoints" / f"epoch_{number:06d}")
     assert cli.main(train(copied, "--resume")) == 0
     assert history(copied) == history(trained[0])
+    best = [rl.load(f / "best.keras") for f in (copied, trained[0])]
+    assert best[0].env_steps.numpy() == best[1].env_steps.numpy()
     evaluations = [
         (folder / "evaluation.json").read_text()
         for folder in (copied, trained[0])

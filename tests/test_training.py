@@ -56,6 +56,13 @@ def test_run(run):
     assert saved.env_steps.numpy() == 200
 
 
+def test_the_best_agent_is_kept(run):
+    history = run.history.history
+    epoch = np.argmax(history["val_return"])  # The first of the highest.
+    best = rl.load(os.path.join(run.log_dir, "best.keras"))
+    assert best.env_steps.numpy() == history["env_steps"][epoch]
+
+
 def test_same_seed_same_weights(run, tmp_path):
     assert same_weights(run, train(tmp_path / "same"))
     assert not same_weights(run, train(tmp_path / "other", seed=1))
