@@ -23,7 +23,7 @@ MASKED = -1e9
 _UNBOUNDED = 1e30
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Leaf:
     """One array of an observation or an action, without the batch axis.
 
@@ -46,6 +46,20 @@ class Leaf:
     start: tuple = ()
     low: list = None
     high: list = None
+
+    def __repr__(self):
+        """As Gymnasium writes the space that it describes."""
+        if self.kind == "box":
+            bounds = np.array([self.low, self.high], self.dtype)
+            return repr(spaces.Box(*bounds, dtype=self.dtype))
+        if self.kind == "multi_binary":
+            return repr(spaces.MultiBinary(self.shape))
+        if self.kind == "discrete":
+            return repr(spaces.Discrete(*self.num_classes, start=self.start[0]))
+        classes, start = np.reshape(
+            [self.num_classes, self.start], (2, *self.shape)
+        )
+        return repr(spaces.MultiDiscrete(classes, start=start))
 
     @functools.cached_property
     def bounded(self):

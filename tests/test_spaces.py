@@ -151,6 +151,24 @@ def test_require_takes_several_kinds():
     assert "Received: action_space=MultiDiscrete([2 2])" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.Box(-1, 1, (3,)),
+        gym.Box(np.array([-1, -np.inf], "f4"), np.array([1, 2], "f4")),
+        gym.Box(0, 255, (8, 8, 1), "uint8"),
+        gym.Discrete(3),
+        gym.Discrete(3, start=2),
+        gym.MultiDiscrete([2, 3], start=[0, 5]),
+        gym.MultiDiscrete([[2, 3], [4, 5]]),
+        gym.MultiBinary([2, 3]),
+    ],
+    ids=str,
+)
+def test_messages_show_spaces_as_gymnasium_does(space):
+    assert str(spaces.spec(space)) == str(space)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "uint8"])
 def test_require_refuses_a_box_of_integers(dtype):
     space = gym.Box(0, 9, (2,), dtype)
