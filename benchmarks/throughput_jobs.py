@@ -170,18 +170,18 @@ JOBS["pqn-pong"] = {
     **JOBS["ppo-pong"],
     "algorithm": "pqn",
     "num_envs": 32,
+    "batch_size": 128,
     "clip_norm": 10.0,
     "lambda": 0.65,
     "steps": 32,
-    "passes": 1,
-    "env_steps_per_update": 256,
+    "passes": 2,
     "sb3": {
         **JOBS["ppo-pong"]["sb3"],
         **{
             name: JOBS["ppo-pong"][name]
             for name in (
-                *("algorithm", "num_envs", "clip_norm", "lambda"),
-                *("steps", "passes"),
+                *("algorithm", "num_envs", "batch_size", "clip_norm"),
+                *("lambda", "steps", "passes"),
             )
         },
     },

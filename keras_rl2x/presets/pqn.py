@@ -4,6 +4,8 @@ They begin from the authors' and CleanRL's settings, with Adam in the place of
 RAdam, which Keras lacks. Layers of normalization stand before the activations
 and not before the first layer, where they would hide how far off the pole of
 CartPole-v1 is (with them, two seeds end at 153 and 140; without, three at 500).
+On images only the dense layer has one: with one behind each convolution, too,
+an agent's step took 0.77 ms where it now takes 0.46.
 """
 
 from keras_rl2x.presets import atari
@@ -49,14 +51,25 @@ DEFAULT = {
     "evaluate": {"episodes": 20},
 }
 
+# An update for every 64 steps, as the authors have it. Of 1.5 million steps of
+# Pong one seed still lost after 500,000, and won by 12 in the end.
+_GAMES = atari.games(
+    {
+        "env": {"num_envs": 32},
+        "optimizer": {"learning_rate": {"from": 5e-4, "to": 0.0, "over": 1.0}},
+        "rollout": {
+            "steps": 32,
+            "clip_rewards": True,
+            "minibatch_size": 128,
+            "passes": 2,
+        },
+        "evaluate": {"episodes": 8},
+    }
+)
+
 ENVS = {
-    **atari.games(
-        {
-            "agent": {"epsilon": {"to": 0.001}},
-            "rollout": {"clip_rewards": True},
-            "evaluate": {"episodes": 8},
-        }
-    ),
+    **_GAMES,
+    "ALE/Pong-v5": {**_GAMES["ALE/Pong-v5"], "env_steps": 3_000_000},
     "keras_rl2x/Bricks-v0": {
         "env_steps": 100_000,
         "score": 20.0,

@@ -51,6 +51,7 @@ TINY = {
         "num_envs": 2,
         "steps": 16,
         "batch_size": 16,
+        "passes": 1,
         "env_steps_per_update": 16,
     },
     "dqn-pong-bfloat16": {
