@@ -20,10 +20,25 @@ def is_atari(env):
     return env.startswith("ALE/")
 
 
+def one_of_a_kind(algorithm, env):
+    """A test's arguments; slow for what is like another one, but for numbers.
+
+    Of MuJoCo's robots one is trained here, and the bricks by DQN and PQN.
+    """
+    alike = ("Ant-v5", "Hopper-v5", "Walker2d-v5")
+    bricks = "Bricks" in env and algorithm not in ("dqn", "pqn")
+    marks = [pytest.mark.slow] if env in alike or bricks else []
+    return pytest.param(algorithm, env, marks=marks)
+
+
 # Of Atari one game: the presets of the others are the same.
 @pytest.mark.parametrize(
     ("algorithm", "env"),
-    [one for one in ALL if not is_atari(one[1]) or "Pong" in one[1]],
+    [
+        one_of_a_kind(*one)
+        for one in ALL
+        if not is_atari(one[1]) or "Pong" in one[1]
+    ],
 )
 def test_preset_trains(algorithm, env, tmp_path, capsys):
     settings = presets.get(algorithm, env)
