@@ -23,11 +23,13 @@ def is_atari(env):
 def one_of_a_kind(algorithm, env):
     """A test's arguments; slow for what is like another one, but for numbers.
 
-    Of MuJoCo's robots one is trained here, and the bricks by DQN and PQN.
+    Of MuJoCo's robots one is trained here, and from images four agents learn.
     """
     alike = ("Ant-v5", "Hopper-v5", "Walker2d-v5")
-    bricks = "Bricks" in env and algorithm not in ("dqn", "pqn")
-    marks = [pytest.mark.slow] if env in alike or bricks else []
+    images = is_atari(env) or "Bricks" in env
+    chosen = ("dqn", "ppo", "pqn", "rainbow")
+    repeated = env in alike or (images and algorithm not in chosen)
+    marks = [pytest.mark.slow] if repeated else []
     return pytest.param(algorithm, env, marks=marks)
 
 
