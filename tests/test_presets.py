@@ -20,15 +20,20 @@ def is_atari(env):
     return env.startswith("ALE/")
 
 
-def one_of_a_kind(algorithm, env):
-    """A test's arguments; slow for what is like another one, but for numbers.
+def is_repeated(algorithm, env):
+    """Whether a preset is like another one, but for numbers.
 
     Of MuJoCo's robots one is trained here, and from images four agents learn.
     """
-    alike = ("Ant-v5", "Hopper-v5", "Walker2d-v5")
     images = is_atari(env) or "Bricks" in env
     chosen = ("dqn", "ppo", "pqn", "rainbow")
-    repeated = env in alike or (images and algorithm not in chosen)
+    if images:
+        return algorithm not in chosen
+    return env in ("Ant-v5", "Hopper-v5", "Walker2d-v5")
+
+
+def slow_if_repeated(algorithm, env):
+    repeated = is_repeated(algorithm, env)
     marks = [pytest.mark.slow] if repeated else []
     return pytest.param(algorithm, env, marks=marks)
 
@@ -37,7 +42,7 @@ def one_of_a_kind(algorithm, env):
 @pytest.mark.parametrize(
     ("algorithm", "env"),
     [
-        one_of_a_kind(*one)
+        slow_if_repeated(*one)
         for one in ALL
         if not is_atari(one[1]) or "Pong" in one[1]
     ],
@@ -76,6 +81,22 @@ def test_preset_trains(algorithm, env, tmp_path, capsys):
     assert type(run.agent).__name__ == presets.agent_name(algorithm)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "env"), [one for one in ALL if is_repeated(*one)]
+)
+def test_preset_composes(algorithm, env):
+    if env.endswith("-v5") and not is_atari(env):
+        pytest.importorskip("mujoco")
+    settings = presets.get(algorithm, env)
+    if "replay" in settings:
+        presets.override(settings, {"replay.capacity": 1_000})
+        settings["collect"]["warmup"] = 100
+    settings |= {"seed": 0, "algorithm": algorithm}
+    with rl.envs.make(env, **settings["env"]) as envs:
+        agent = compose.compose(envs, settings).agent
+    assert type(agent).__name__ == presets.agent_name(algorithm)
+
+
 @pytest.mark.parametrize(("algorithm", "env"), ALL)
 def test_preset_is_complete(algorithm, env):
     settings = presets.get(algorithm, env)
@@ -108,7 +129,12 @@ def test_the_games_of_atari_have_the_same_preset():
             if is_atari(env) and (name, env) != ("ppo", "ALE/Pong-v5")
         ]
         for game in games:
-            del game["score"], game["env_steps"]
+            del game["score"]
+        if name == "pqn":  # One has a budget of its own.
+            assert {game.pop("env_steps") for game in games} == {
+                3_000_000,
+                10_000_000,
+            }
         assert all(game == games[0] for game in games)
 
 

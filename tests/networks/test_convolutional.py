@@ -100,8 +100,9 @@ def test_seeds(make):
     assert not same(network, make(IMAGES, 8, seed=2))
 
 
-def test_no_two_layers_begin_alike():
-    network = networks.impala_cnn(IMAGES, 8, seed=1)
+@pytest.mark.parametrize("make", [networks.nature_cnn, networks.impala_cnn])
+def test_no_two_layers_begin_alike(make):
+    network = make(IMAGES, 8, seed=1)
     first, *others = [w for w in network.get_weights() if w.shape[-1] == 32]
     assert not any(np.array_equal(first, w) for w in others)
 
