@@ -144,7 +144,20 @@ def test_blocks_that_would_take_long_have_fewer_calls():
     assert means == pytest.approx([2e5, 2e5], rel=0.2)
 
 
-@pytest.mark.parametrize("name", TINY)
+# One job that draws from a replay and one that lives through rollouts; the
+# others add a network or an environment.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dqn-cartpole",
+        "ppo-pong",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in TINY
+            if name not in ("dqn-cartpole", "ppo-pong")
+        ),
+    ],
+)
 def test_our_side_measures_a_tiny_job(name):
     if name.endswith("halfcheetah"):
         pytest.importorskip("mujoco")

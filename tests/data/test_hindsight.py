@@ -140,7 +140,7 @@ def check_draws(batch, life, keep, n_step=1, gamma=0.9):
 
 
 @hypothesis.settings(
-    max_examples=80, deadline=None, derandomize=True, database=None
+    max_examples=40, deadline=None, derandomize=True, database=None
 )
 @hypothesis.given(
     strategy=st.sampled_from(["final", "future"]),
