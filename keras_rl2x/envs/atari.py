@@ -1,11 +1,13 @@
 """The games of the Arcade Learning Environment, as agents see them."""
 
 import difflib
+import numbers
 import os
 import re
 
 import ale_py
 import gymnasium
+import numpy as np
 from ale_py import roms
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium import spaces
@@ -13,6 +15,7 @@ from gymnasium import vector
 from gymnasium import wrappers
 
 from keras_rl2x import extras
+from keras_rl2x.envs.checks import integer
 
 # What differs between the ways in which the literature plays.
 PROTOCOLS = {
@@ -43,7 +46,8 @@ def settings_of(protocol, changes):
         changes: Dict, what is to differ from it.
 
     Raises:
-        ValueError: If there is no such protocol, or no such argument.
+        ValueError: If there is no such protocol, no such argument, or an
+            argument does not fit.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(
@@ -56,21 +60,45 @@ def settings_of(protocol, changes):
             "Beside the arguments of `envs.atari`, those of its protocol "
             f"can be given: {sorted(settings)}. Received: {sorted(changes)}"
         )
-    return {**settings, **changes}
+    settings = {**settings, **changes}
+    settings["noop_max"] = integer("noop_max", settings["noop_max"], 0)
+    for name in ("episodic_life", "fire_reset", "full_action_space"):
+        if not isinstance(settings[name], bool):
+            raise ValueError(
+                f"`{name}` must be `True` or `False`. "
+                f"Received: {name}={settings[name]!r}"
+            )
+    sticky = settings["repeat_action_probability"]
+    if not isinstance(sticky, numbers.Real) or not 0 <= sticky <= 1:
+        raise ValueError(
+            "`repeat_action_probability` must be a number from 0 to 1. "
+            f"Received: repeat_action_probability={sticky}"
+        )
+    settings["repeat_action_probability"] = float(sticky)
+    return settings
 
 
 def rom_of(game):
     """The name of a game's file: `"ms_pacman"` for `"ALE/MsPacman-v5"`."""
-    name = re.sub(r"^ALE/|-v\d+$", "", str(game))
-    rom = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    known = roms.get_all_rom_ids()
-    if rom not in known:
-        near = difflib.get_close_matches(rom, known, 3, 0.5)
+    # Where the file of "UpNDown" has its underscores, nothing tells.
+    known = {rom.replace("_", ""): rom for rom in roms.get_all_rom_ids()}
+    name = re.sub(r"^ALE/|-v5$", "", str(game))
+    alone = re.sub(r"(NoFrameskip|Deterministic)?-v[04]$", "", name)
+    key = re.sub(r"[_ ]", "", alone).lower()
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 3, 0.5)
         raise ValueError(
-            f"There is no Atari game {game!r}. Close to it: {near}. All names: "
+            f"There is no Atari game {game!r}. Close to it: "
+            f"{[known[one] for one in near]}. All names: "
             "ale_py.roms.get_all_rom_ids()"
         )
-    return rom
+    if alone != name:
+        raise ValueError(
+            "Gymnasium's old ids name a protocol, too: give the game, "
+            f'"{alone}", and its protocol. Without sticky actions, as in v4, '
+            f'it is protocol="deepmind". Received: {game=}'
+        )
+    return known[key]
 
 
 class Native(AtariVectorEnv):
@@ -95,7 +123,7 @@ class Native(AtariVectorEnv):
             )
         super().__init__(
             rom,
-            num_envs=int(num_envs),
+            num_envs=num_envs,
             num_threads=num_threads or os.cpu_count(),
             frameskip=frame_skip,
             img_height=size,
@@ -113,9 +141,24 @@ class Native(AtariVectorEnv):
         )
 
     def reset(self, *, seed=None, options=None):
-        if seed is not None:  # One for each environment, of 31 bits.
+        # Seeds have 31 bits. From an integer C++ counts up; -1 is none.
+        if isinstance(seed, int):
             seed %= 2**31 - self.num_envs
+        elif seed is not None:
+            seed = np.array(
+                [-1 if one is None else one % 2**31 for one in seed]
+            )
         return super().reset(seed=seed, options=options)
+
+    def step(self, actions):
+        actions = np.asarray(actions)
+        if actions not in self.action_space:  # C++ would wait for ever.
+            raise ValueError(
+                "`actions` must be an integer for each of the "
+                f"{self.num_envs} environments, from 0 to "
+                f"{self.single_action_space.n - 1}. Received: {actions=}"
+            )
+        return super().step(actions.astype("int64", copy=False))
 
 
 def wrapped(
@@ -140,12 +183,21 @@ def wrapped(
         **kwargs,
     )
     if fire_reset and "FIRE" in env.get_action_meanings():
-        env = _FireReset(env)  # Before the no-ops; in C++ it comes after.
-    return wrappers.AtariPreprocessing(env, noop_max, frame_skip, size)
+        # Before the no-ops, as in C++. There it is one of 0 to `noop_max - 1`
+        # frames, here 1 to `noop_max` no-ops follow it.
+        env = _FireReset(env)
+    env = wrappers.AtariPreprocessing(env, noop_max, frame_skip, size)
+    # A picture for each step: videos of it at 30 would run too fast.
+    env.metadata = {**env.metadata, "render_fps": 60 / frame_skip}
+    return env
 
 
 class _FireReset(gymnasium.Wrapper):
-    """Presses the button with which some games begin."""
+    """Presses the button with which some games begin, when a game begins.
+
+    Not after each life, as the wrappers of the same name in Baselines and
+    Stable-Baselines3 do, to which each life is an episode.
+    """
 
     def reset(self, **kwargs):
         self.env.reset(**kwargs)

@@ -4,6 +4,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium import vector
 
+from keras_rl2x.envs.checks import integer
+
 
 class FrameStack(vector.VectorWrapper):
     """Observations of the last frames, the newest last, channels last.
@@ -21,7 +23,8 @@ class FrameStack(vector.VectorWrapper):
         frame_stack: Integer, the number of frames.
 
     Raises:
-        ValueError: If the observations are no images.
+        ValueError: If the observations are no images, or `frames` is no
+            integer >= 1.
     """
 
     def __init__(self, env, frames):
@@ -33,12 +36,7 @@ class FrameStack(vector.VectorWrapper):
                 "channels): leave `frame_stack` out. Received: "
                 f"observation_space={one}"
             )
-        if int(frames) != frames or frames < 1:
-            raise ValueError(
-                "`frame_stack` must be an integer >= 1. "
-                f"Received: frame_stack={frames}"
-            )
-        self.frame_stack = int(frames)
+        self.frame_stack = integer("frame_stack", frames)
         height, width, *channels = one.shape
         self._channels = channels[0] if channels else 1
         self._frame = (env.num_envs, height, width, self._channels)
@@ -90,18 +88,22 @@ class EpisodicLife(vector.VectorWrapper):
 
     Args:
         env: A `gymnasium.vector.VectorEnv` that tells the lives.
+
+    Raises:
+        ValueError: From `reset` and `step`, if it tells none.
     """
 
     def reset(self, *, seed=None, options=None):
         obs, info = self.env.reset(seed=seed, options=options)
-        self._lives = np.array(info["lives"])
+        self._lives = self._told(info)
         return obs, info
 
     def step(self, actions):
         obs, reward, terminated, truncated, info = self.env.step(actions)
-        lives = np.array(info["lives"])
-        lost = (lives < self._lives) & ~(terminated | truncated)
-        self._lives = lives
+        lives, over = self._told(info), terminated | truncated
+        lost = (lives < self._lives) & ~over
+        # The next game may begin with less than a truncated one had left.
+        self._lives = np.where(over, 0, lives)
         return (
             obs,
             reward,
@@ -109,6 +111,15 @@ class EpisodicLife(vector.VectorWrapper):
             truncated,
             info | {"life_lost": lost},
         )
+
+    def _told(self, info):
+        if "lives" not in info:
+            raise ValueError(
+                "The environments give no `info['lives']`, a number for each: "
+                "leave `EpisodicLife` out. Received: info with "
+                f"{sorted(info)}"
+            )
+        return np.array(info["lives"])
 
 
 def episode_over(terminated, truncated, info):

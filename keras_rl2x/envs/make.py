@@ -5,12 +5,14 @@ import multiprocessing
 import signal
 
 import gymnasium
+import numpy as np
 import optree
 from gymnasium import vector
 
 from keras_rl2x import spaces
 from keras_rl2x.envs import atari as games
 from keras_rl2x.envs.action_mask import ActionMask
+from keras_rl2x.envs.checks import integer
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 
@@ -37,7 +39,14 @@ class Environments(vector.VectorWrapper):
         )
 
     def reset(self, *, seed=None, options=None):
-        obs, info = self.env.reset(seed=seed, options=options)
+        seeds = np.asarray(seed)
+        if seeds.dtype.kind not in "iuO":  # Huge ones and `None` are objects.
+            raise ValueError(
+                "`seed` must be an integer, or a list of one for each "
+                f"environment. Received: {seed=}"
+            )
+        # Gymnasium takes Python's integers only.
+        obs, info = self.env.reset(seed=seeds.tolist(), options=options)
         return self._in_order(obs), info
 
     def step(self, actions):
@@ -113,14 +122,21 @@ def make(
             kwargs["frame_stack"] = frame_stack
         return atari(env, num_envs, seed, vectorization, **kwargs)
     if isinstance(env, vector.VectorEnv):
-        if kwargs or action_mask or num_envs not in (1, env.num_envs):
+        if (
+            kwargs
+            or action_mask
+            or vectorization != "auto"
+            or num_envs not in (1, env.num_envs)
+        ):
             raise ValueError(
                 "A vector environment is taken as it is: give its arguments "
-                "to what makes it. Received: "
-                f"{num_envs=}, {action_mask=}, kwargs={sorted(kwargs)}"
+                f"to what makes it. Received: {num_envs=}, {vectorization=}, "
+                f"{action_mask=}, kwargs={sorted(kwargs)}"
             )
         vectorized = env
     else:
+        num_envs = integer("num_envs", num_envs)
+        _check_vectorization(vectorization, VECTORIZATIONS)
         vectorized = _vectorize(
             env, num_envs, vectorization, action_mask, kwargs
         )
@@ -153,20 +169,23 @@ def atari(
     `data.Rollout`).
 
     Args:
-        game: `"Pong"`, `"MsPacman"`, `"ALE/Pong-v5"` or `"pong"`.
+        game: `"Pong"`, `"MsPacman"`, `"ALE/Pong-v5"` or `"ms pacman"`.
         num_envs: Integer, how many step together. Defaults to 1.
         seed: Integer seed of the first reset. Defaults to `None`.
         vectorization: `"native"`, all of it in C++ on threads; `"sync"` or
             `"async"`, with Gymnasium's wrappers, as `make` has them, which
-            render, too (and need opencv-python-headless). Defaults to
-            `"auto"`: `"native"`, and where they are rendered `"sync"`.
+            render, too (and need opencv-python-headless). Where nothing is
+            random (`noop_max=0`, no sticky actions) all show the same, bit
+            for bit; else they draw by other generators. Defaults to `"auto"`:
+            `"native"`, and where they are rendered `"sync"`.
         protocol: `"deepmind"`, that of Mnih et al. (2015), or `"sticky"`, that
             of Machado et al. (2018); see `changes`. Defaults to `"deepmind"`.
         frame_stack: Integer. Defaults to 4.
         frame_skip: Integer. Defaults to 4.
         size: Integer, the height and width. Defaults to 84.
-        max_frames: Integer, where episodes are truncated, in frames. Defaults
-            to 108,000: half an hour.
+        max_frames: Integer, where episodes are truncated, in frames; Gymnasium
+            counts those of the random start, too. Defaults to 108,000: half
+            an hour.
         num_threads: Integer, of the C++ environments. Defaults to 0: one for
             each core.
         render_mode: As in `gymnasium.make`, but not for `"native"`.
@@ -175,8 +194,9 @@ def atari(
             the last action instead (0; sticky: 0.25);
             `episodic_life`, whether to lose a life ends what a value sums up,
             while the episode goes on (`True`; sticky: `False`);
-            `fire_reset`, whether a reset presses the button with which some
-            games begin (`True`; sticky: `False`);
+            `fire_reset`, whether the button with which some games begin is
+            pressed when a game begins, not after each life as by the wrappers
+            of Baselines and Stable-Baselines3 (`True`; sticky: `False`);
             `noop_max`, up to how many frames without an action an episode
             begins with (30; sticky: 0);
             `full_action_space`, whether there are all 18 actions, or only
@@ -199,13 +219,17 @@ def atari(
         obs, info = envs.reset(seed=envs.seed)
     ```
     """
+    num_envs = integer("num_envs", num_envs)
+    frame_stack = integer("frame_stack", frame_stack)
+    num_threads = integer("num_threads", num_threads, 0)
+    _check_vectorization(vectorization, ("native", *VECTORIZATIONS))
     settings = games.settings_of(protocol, changes)
     episodic_life = settings.pop("episodic_life")
     settings |= {
         "rom": games.rom_of(game),
-        "size": size,
-        "frame_skip": frame_skip,
-        "max_frames": max_frames,
+        "size": integer("size", size),
+        "frame_skip": integer("frame_skip", frame_skip),
+        "max_frames": integer("max_frames", max_frames),
         "render_mode": render_mode,
     }
     if vectorization == "auto":
@@ -229,15 +253,6 @@ def _vectorize(env, num_envs, vectorization, action_mask, kwargs):
             "One environment cannot be copied: give its id, or the function "
             f"that makes it, as in `make(lambda: MyEnv())`. Received: env={env}"
         )
-    if int(num_envs) != num_envs or num_envs < 1:
-        raise ValueError(
-            f"`num_envs` must be an integer >= 1. Received: {num_envs=}"
-        )
-    if vectorization not in VECTORIZATIONS:
-        raise ValueError(
-            f"`vectorization` must be one of {VECTORIZATIONS}. "
-            f"Received: {vectorization=}"
-        )
     if isinstance(env, str):
         one = functools.partial(gymnasium.make, env, **kwargs)
     elif callable(env):
@@ -250,10 +265,10 @@ def _vectorize(env, num_envs, vectorization, action_mask, kwargs):
         )
     if action_mask:
         one = functools.partial(_with_mask, one)
-    copies = [one] * int(num_envs)
+    copies = [one] * num_envs
     mode = vector.AutoresetMode.NEXT_STEP
     if vectorization == "async":
-        copies = [functools.partial(_in_worker, one)] * int(num_envs)
+        copies = [functools.partial(_in_worker, one)] * num_envs
         return vector.AsyncVectorEnv(copies, autoreset_mode=mode)
     # Drivers copy what they keep: a copy at every step would be wasted.
     return vector.SyncVectorEnv(copies, copy=False, autoreset_mode=mode)
@@ -269,6 +284,14 @@ def _in_worker(one):
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return one()
+
+
+def _check_vectorization(vectorization, known):
+    if vectorization not in known:
+        raise ValueError(
+            f"`vectorization` must be one of {known}. "
+            f"Received: {vectorization=}"
+        )
 
 
 def _check_autoreset(envs):

@@ -1,19 +1,24 @@
 """Atari: its protocols, its two vectorizations, and what it refuses."""
 
+import ale_py
+import cv2
 import gymnasium
 import keras
 import numpy as np
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 
 import keras_rl2x as rl
 from keras_rl2x.acting import Driver
+from keras_rl2x.envs.atari import PROTOCOLS
+from keras_rl2x.envs.atari import rom_of
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 
 
 def play(envs, steps, seed=0):
-    """What `reset` and each step returned, with random actions."""
-    rng = np.random.default_rng(seed)
+    """What `reset` and each step returned, with the same random actions."""
+    rng = np.random.default_rng(0)
     lived = [(envs.reset(seed=seed)[0],)]
     for _ in range(steps):
         actions = rng.integers(envs.single_action_space.n, size=envs.num_envs)
@@ -42,11 +47,95 @@ def test_gymnasiums_wrappers_show_the_same_as_c(game):
 
 
 def test_same_seed_same_games():
-    with rl.envs.atari("Pong", num_envs=3) as envs:
-        one, two = (play(envs, 50, seed=4)[-1][0] for _ in range(2))
-        other = play(envs, 50, seed=5)[-1][0]
-    np.testing.assert_array_equal(one, two)
+    seeds = [4, np.int64(4), [4, 5], np.array([4, 5]), 4 + 2**31 - 2]
+    with rl.envs.atari("Pong", num_envs=2) as envs:
+        one, *same = (play(envs, 20, seed)[-1][0] for seed in seeds)
+        other = play(envs, 20, seed=5)[-1][0]
+        both, _ = envs.reset(seed=[2**70, 2**70])
+        envs.reset(seed=[None, 7])
+    for two in same:
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(both[0], both[1])
     assert np.any(one != other)
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", [1, 2, 3]])
+def test_other_seeds_are_refused(seed):
+    with (
+        rl.envs.atari("Pong", num_envs=2) as envs,
+        pytest.raises(ValueError, match="`seed` must"),
+    ):
+        envs.reset(seed=seed)
+
+
+def test_the_numbers_of_the_protocols():
+    assert PROTOCOLS == {
+        "deepmind": {
+            "repeat_action_probability": 0.0,
+            "episodic_life": True,
+            "fire_reset": True,
+            "noop_max": 30,
+            "full_action_space": False,
+        },
+        "sticky": {
+            "repeat_action_probability": 0.25,
+            "episodic_life": False,
+            "fire_reset": False,
+            "noop_max": 0,
+            "full_action_space": False,
+        },
+    }
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync"])
+@pytest.mark.parametrize("probability", [0.0, 0.25])
+def test_sticky_actions_are_what_seeds_change(vectorization, probability):
+    with rl.envs.atari(
+        "Breakout",
+        vectorization=vectorization,
+        noop_max=0,
+        repeat_action_probability=probability,
+    ) as envs:
+        one, two = (play(envs, 30, seed)[-1][0] for seed in (0, 1))
+    assert np.any(one != two) == (probability > 0)
+
+
+@pytest.mark.parametrize(
+    ("vectorization", "changes", "num_envs", "least", "most"),
+    [
+        # FIRE is one of the frames in C++; the wrappers add it.
+        ("native", {}, 5, 1, 29),
+        ("sync", {}, 5, 2, 31),
+        ("native", {"noop_max": 0}, 1, 1, 1),
+        ("sync", {"noop_max": 0}, 1, 1, 1),
+        ("native", {"protocol": "sticky"}, 1, 0, 0),
+        ("sync", {"protocol": "sticky"}, 1, 0, 0),
+    ],
+)
+def test_with_how_many_frames_a_game_begins(
+    vectorization, changes, num_envs, least, most
+):
+    with rl.envs.atari(
+        "Breakout", num_envs, vectorization=vectorization, **changes
+    ) as envs:
+        frames = envs.reset(seed=0)[1]["episode_frame_number"]
+    assert least <= frames.min() and frames.max() <= most
+    # Drawn for each, and from all of them.
+    assert frames.max() - frames.min() >= (most - least) / 2
+
+
+def test_the_button_is_pressed_before_the_no_ops():
+    with rl.envs.atari("Breakout", 3) as envs:
+        obs, info = envs.reset(seed=0)
+    env = ale_py.AtariEnv("breakout", frameskip=1, repeat_action_probability=0)
+    fire = env.get_action_meanings().index("FIRE")
+    for picture, frames in zip(obs, info["episode_frame_number"]):
+        env.reset(seed=0)
+        for frame in range(frames):
+            env.step(0 if frame else fire)
+        screen = env.ale.getScreenGrayscale()
+        shrunk = cv2.resize(screen, (84, 84), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(picture[..., -1], shrunk)
 
 
 def test_a_lost_life_terminates_and_the_game_goes_on():
@@ -84,6 +173,23 @@ def test_protocols_and_their_arguments():
         assert np.sum(truncated) == 2
 
 
+@pytest.mark.parametrize("frame_skip", [1, 4])
+def test_videos_run_as_fast_as_the_game(frame_skip):
+    with rl.envs.make(
+        "ALE/Pong-v5", render_mode="rgb_array", frame_skip=frame_skip
+    ) as envs:
+        assert envs.metadata["render_fps"] == 60 / frame_skip
+        assert ale_py.AtariEnv.metadata["render_fps"] == 30
+
+
+def test_every_game_of_gymnasium_has_its_file():
+    ids = [name for name in gymnasium.registry if name.startswith("ALE/")]
+    assert len(ids) > 100 and "ALE/UpNDown-v5" in ids
+    for name in ids:
+        rom = gymnasium.registry[name].kwargs["game"]
+        assert rom_of(name) == rom_of(rom.replace("_", " ")) == rom
+
+
 def test_make_knows_the_ids_of_atari():
     with rl.envs.make("ALE/MsPacman-v5", num_envs=2) as envs:
         assert envs.num_envs == 2 and envs.frame_stack == 4
@@ -103,12 +209,80 @@ def test_make_knows_the_ids_of_atari():
             'vectorization="sync"',
         ),
         ({"sticky": 0.25}, "repeat_action_probability.*Received: .'sticky'"),
-        ({"frame_stack": 0}, "must be an integer >= 1"),
+        ({"game": "UpNDwn"}, "no Atari game.*Close to it: .'up_n_down'"),
+        ({"game": "Pong-v5", "vectorization": "c"}, "'native'.*'c'"),
+        *(
+            ({"game": old}, f'"Pong".*protocol="deepmind".*{old}')
+            for old in ("PongNoFrameskip-v4", "PongDeterministic-v0", "Pong-v4")
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         rl.envs.atari(**{"game": "Pong", **arguments})
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_envs", 0, "an integer >= 1"),
+        ("num_envs", -1, "an integer >= 1"),
+        ("num_envs", 2.5, "an integer >= 1"),
+        ("size", 0, "an integer >= 1"),
+        ("size", (84, 84), "an integer >= 1"),
+        ("frame_skip", 0, "an integer >= 1"),
+        ("frame_stack", 0, "an integer >= 1"),
+        ("frame_stack", None, "an integer >= 1"),
+        ("max_frames", 0, "an integer >= 1"),
+        ("num_threads", -1, "an integer >= 0"),
+        ("noop_max", -1, "an integer >= 0"),
+        ("repeat_action_probability", 2.0, "a number from 0 to 1"),
+        ("repeat_action_probability", None, "a number from 0 to 1"),
+        ("repeat_action_probability", float("nan"), "a number from 0 to 1"),
+        ("episodic_life", "no", "`True` or `False`"),
+        ("fire_reset", None, "`True` or `False`"),
+        ("full_action_space", 1, "`True` or `False`"),
+    ],
+)
+def test_bad_values_do_not_reach_c(
+    monkeypatch, vectorization, name, value, message
+):
+    # Of some of them it would not return.
+    monkeypatch.setattr(AtariVectorEnv, "__init__", None)
+    message = f"`{name}` must be {message}.*Received: {name}="
+    with pytest.raises(ValueError, match=message):
+        rl.envs.atari("Pong", vectorization=vectorization, **{name: value})
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync"])
+def test_the_integers_of_numpy_are_integers(vectorization):
+    names = ("num_envs", "size", "frame_skip", "max_frames", "frame_stack")
+    changes = {name: np.int64(20) for name in (*names, "noop_max")}
+    changes |= {"num_envs": np.int32(2), "num_threads": np.uint8(1)}
+    with rl.envs.atari(
+        "Pong",
+        vectorization=vectorization,
+        repeat_action_probability=np.float32(0.5),
+        **changes,
+    ) as envs:
+        assert envs.reset(seed=0)[0].shape == (2, 20, 20, 20)
+
+
+@pytest.mark.parametrize("actions", [[0, 99], [-1, 0], [0], [0.0, 1.0]])
+def test_bad_actions_do_not_reach_c(monkeypatch, actions):
+    # It would wait for ever.
+    monkeypatch.setattr(AtariVectorEnv, "step", None)
+    with rl.envs.atari("Pong", num_envs=2) as envs:
+        envs.reset(seed=0)
+        with pytest.raises(ValueError, match="from 0 to 5. Received: actions"):
+            envs.step(np.array(actions))
+
+
+def test_actions_may_be_a_list():
+    with rl.envs.atari("Pong", num_envs=2) as envs:
+        envs.reset(seed=0)
+        assert envs.step([0, 5])[1].tolist() == [0, 0]
 
 
 def test_atari_has_no_action_mask():
@@ -150,6 +324,34 @@ def test_lives_and_frames_by_hand():
     # The step behind the end of the first one's game begins another.
     assert newest == [[1, 6], [6, 7], [7, 8], [0, 9]]
     np.testing.assert_array_equal(first, kept)
+
+
+class Truncated(Lives):
+    """Games of 3 lives, in which two are won: then they are truncated."""
+
+    def reset(self, seed=None, options=None):
+        return np.ones((2, 2, 2), "uint8"), {"lives": np.array([3, 3])}
+
+    def step(self, actions):
+        obs, no = np.ones((2, 2, 2), "uint8"), np.zeros(2, "bool")
+        over = np.array([actions == "win"] * 2)
+        lives = np.where(over, 5, 3)
+        return obs, np.zeros(2), no, over, {"lives": lives}
+
+
+def test_a_game_that_begins_with_less_lives_has_lost_none():
+    envs = EpisodicLife(Truncated())
+    envs.reset()
+    for actions in ("play", "win", "begin", "play"):
+        _, _, terminated, truncated, info = envs.step(actions)
+        assert not info["life_lost"].any() and not terminated.any()
+        assert truncated.all() == (actions == "win")
+
+
+def test_without_lives_none_can_be_lost():
+    envs = EpisodicLife(gymnasium.make_vec("CartPole-v1", 2))
+    with pytest.raises(ValueError, match="leave `EpisodicLife` out.*Received"):
+        envs.reset(seed=0)
 
 
 def learn(folder, epochs):

@@ -50,7 +50,9 @@ def test_a_vector_environment_is_taken_as_it_is():
         assert made.num_envs == 2
 
 
-@pytest.mark.parametrize("arguments", [{"num_envs": 3}, {"limit": 3}])
+@pytest.mark.parametrize(
+    "arguments", [{"num_envs": 3}, {"limit": 3}, {"vectorization": "async"}]
+)
 def test_a_vector_environment_takes_no_arguments(arguments):
     with (
         contextlib.closing(vectorized(NEXT_STEP)) as inner,
@@ -79,15 +81,22 @@ def test_one_environment_is_refused():
         envs.make(toy.Chain())
 
 
-@pytest.mark.parametrize("num_envs", [0, -1, 1.5])
+@pytest.mark.parametrize("num_envs", [0, -1, 1.5, None, (2,)])
 def test_num_envs_is_checked(num_envs):
     with pytest.raises(ValueError, match="`num_envs` must be an integer >= 1"):
         envs.make(toy.Chain, num_envs=num_envs)
 
 
+def test_num_envs_of_numpy():
+    with envs.make(toy.Chain, num_envs=np.int64(2)) as made:
+        assert made.num_envs == 2
+
+
 def test_other_arguments_are_checked():
     with pytest.raises(ValueError, match="'sync', 'async'.*'threads'"):
         envs.make(toy.Chain, vectorization="threads")
+    with pytest.raises(ValueError, match="`frame_stack` must be an integer"):
+        envs.make("keras_rl2x/Bricks-v0", frame_stack="four")
     with pytest.raises(ValueError, match="`env` must be a Gymnasium id"):
         envs.make(3)
     with pytest.raises(gymnasium.error.Error, match="NoSuchEnv"):
@@ -112,6 +121,17 @@ def test_seeds_decide():
 
     np.testing.assert_array_equal(run(3), run(3))
     assert not np.array_equal(run(3), run(4))
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_seeds_of_numpy_and_lists_of_them(vectorization):
+    with envs.make("CartPole-v1", 2, vectorization) as made:
+        first = made.reset(seed=3)[0].copy()
+        for seed in (np.int64(3), [3, 4], np.array([3, 4])):
+            np.testing.assert_array_equal(made.reset(seed=seed)[0], first)
+        made.reset(seed=2**70)
+        with pytest.raises(ValueError, match="`seed` must .*Received: seed=3."):
+            made.reset(seed=3.0)
 
 
 def test_environments_of_one_seed_differ_from_each_other():
