@@ -6,6 +6,7 @@ from keras_rl2x import ops
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
+from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 
@@ -62,8 +63,8 @@ def action_distributions(
         size: Integer N, how many numbers make a distribution.
         mean: Layer or function from these, `[B, A, N]`, to means `[B, A]`.
         head: `"q_values"`, one linear layer; or `"dueling"`, numbers of the
-            state plus numbers of the actions whose mean over these is 0.
-            Defaults to `"q_values"`.
+            state plus numbers of the actions whose mean over these is 0, each
+            with a hidden layer of its own. Defaults to `"q_values"`.
         seed: Integer seed of the head's initial weights. Defaults to `None`.
         noisy: As in `action_values`. Defaults to `False`.
 
@@ -84,15 +85,18 @@ def action_distributions(
     check_head(head)
     backbone = as_functional(backbone)
     features = vector(backbone, backbone.output)
-    numbers = linear(num_actions * size, "distributions", seed, noisy)(features)
-    numbers = keras.layers.Reshape((int(num_actions), size))(numbers)
+    name, total = "distributions", int(num_actions) * size
+    by_action = keras.layers.Reshape((int(num_actions), size))
     if head == "dueling":
-        # With the seed of the advantages it would begin as a copy of them.
-        value_seed = None if seed is None else seed + 1
-        value = linear(size, "value", value_seed, noisy)(features)
-        value = keras.layers.Reshape((1, size))(value)
-        centre = keras.ops.mean(numbers, axis=1, keepdims=True)
-        numbers = value + numbers - centre
+        value, advantage = streams(
+            features.shape[-1], size, total, name, seed, noisy
+        )
+        advantages = by_action(advantage(features))
+        centre = keras.ops.mean(advantages, axis=1, keepdims=True)
+        of_state = keras.layers.Reshape((1, size))(value(features))
+        numbers = of_state + advantages - centre
+    else:
+        numbers = by_action(linear(total, name, seed, noisy)(features))
     q = masked(mean(numbers), backbone.input)
     return (
         keras.Model(backbone.input, q, name="action_values"),

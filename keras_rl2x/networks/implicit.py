@@ -9,6 +9,7 @@ from keras_rl2x.networks.distributional import check_head
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
+from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 from keras_rl2x.networks.value_heads import Centre
@@ -88,7 +89,8 @@ def implicit_distributions(
 
     What is observed and an embedding of the fraction are multiplied, and the
     head makes quantiles of the products. (In the paper a dense layer comes
-    between; here the backbone's last one stands before.)
+    between; here the backbone's last one stands before, but for the hidden
+    layers of `"dueling"`.)
 
     Args:
         backbone: A `keras.Model` from observations to features `[B, F]`.
@@ -97,8 +99,8 @@ def implicit_distributions(
             spread ones, so that acting draws no numbers.
         cosines: Integer, as in `CosineEmbedding`. Defaults to 64.
         head: `"q_values"`, one linear layer; or `"dueling"`, quantiles of the
-            state plus numbers of the actions whose mean over these is 0.
-            Defaults to `"q_values"`.
+            state plus numbers of the actions whose mean over these is 0, each
+            with a hidden layer of its own. Defaults to `"q_values"`.
         seed: Integer seed of the initial weights. Defaults to `None`.
 
     Returns:
@@ -116,19 +118,23 @@ def implicit_distributions(
     check_head(head)
     backbone = as_functional(backbone)
     features = vector(backbone, backbone.output)
-    # With one seed for all, a layer would begin as a part of another.
-    seeds = [None if seed is None else seed + i for i in range(3)]
-    outputs = linear(num_actions, "quantiles", seeds[0])
-    value = linear(1, "value", seeds[1])
+    width = features.shape[-1]
+    # Behind those of the head: a layer would begin as a part of another.
+    embedding_seed = None if seed is None else seed + 4
     embedding = CosineEmbedding(
-        features.shape[-1], cosines, seeds[2], name="fraction_embedding"
+        width, cosines, embedding_seed, name="fraction_embedding"
     )
+    if head == "dueling":
+        value, advantage = streams(width, 1, num_actions, "quantiles", seed)
+    else:
+        outputs = linear(num_actions, "quantiles", seed)
 
     def quantiles(fractions):
         x = features[:, None] * embedding(fractions)  # [B, N, F]
-        numbers = outputs(x)
         if head == "dueling":
-            numbers = value(x) + Centre()(numbers)
+            numbers = value(x) + Centre()(advantage(x))
+        else:
+            numbers = outputs(x)
         return keras.ops.swapaxes(numbers, 1, 2)
 
     fixed = quantiles(Midpoints(samples)(features))

@@ -16,7 +16,7 @@ class NoisyDense(keras.layers.Layer):
     Args:
         units: Integer, the width of the output.
         activation: As in `keras.layers.Dense`. Defaults to `None`.
-        sigma: Float, where the deviations begin, times the square root of the
+        sigma: Float; the deviations begin at `sigma / sqrt(width)`, with the
             width of the input. Defaults to 0.5.
         seed: Integer seed of the initial means. Defaults to `None`.
         **kwargs: As in `keras.layers.Layer`.

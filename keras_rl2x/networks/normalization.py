@@ -79,6 +79,9 @@ class _Statistics(keras.layers.Layer):
 class RunningNormalization(_Statistics):
     """Shifts and scales each feature to mean 0 and variance 1, and clips.
 
+    For agents that learn from rollouts: the others refuse it, as long as it
+    is empty.
+
     Args:
         clip: Float, the largest absolute value that passes. Defaults to 10.
     """

@@ -5,6 +5,7 @@ import keras
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
+from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 
@@ -30,8 +31,9 @@ def action_values(
             with `head=None`, to the action values themselves.
         num_actions: Integer.
         head: `"q_values"`, one linear layer; `"dueling"`, a state value plus
-            advantages whose mean is 0; or `None` if the backbone's output
-            already is `[B, num_actions]`. Defaults to `"q_values"`.
+            advantages whose mean is 0, each with a hidden layer of its own; or
+            `None` if the backbone's output already is `[B, num_actions]`.
+            Defaults to `"q_values"`.
         seed: Integer seed of the head's initial weights. Defaults to `None`.
         noisy: Boolean, whether the head's layers are `NoisyDense`. Defaults
             to `False`.
@@ -67,13 +69,14 @@ def action_values(
             )
         q = masked(features, backbone.input)
         return backbone if q is features else keras.Model(backbone.input, q)
-    q = linear(num_actions, "q_values", seed, noisy)(features)
     if head == "dueling":
-        # With the seed of the advantages it would begin as a copy of them.
-        value_seed = None if seed is None else seed + 1
-        value = linear(1, "value", value_seed, noisy)(features)
-        q = keras.layers.Add(name="dueling")(
-            [value, Centre(name="advantage")(q)]
+        value, advantage = streams(
+            features.shape[-1], 1, num_actions, "q_values", seed, noisy
         )
+        q = keras.layers.Add(name="dueling")(
+            [value(features), Centre(name="advantage")(advantage(features))]
+        )
+    else:
+        q = linear(num_actions, "q_values", seed, noisy)(features)
     q = masked(q, backbone.input)
     return keras.Model(backbone.input, q, name="action_values")

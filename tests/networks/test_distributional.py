@@ -6,6 +6,7 @@ from gymnasium import spaces as gym
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.spaces import MASKED
+from tests.networks.test_value_heads import stream
 
 SPACE = gym.Box(-1, 1, (4,))
 OBS = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
@@ -56,16 +57,14 @@ def test_values_are_the_means_of_the_distributions(head):
 def test_dueling_advantages_are_centred_over_the_actions():
     _, both = build(head="dueling")
     _, numbers = both(OBS)
-    features = both.get_layer("value").input
+    features = both.get_layer("value_hidden").input
     backbone = keras.Model(both.input, features)
-    kernel, bias = both.get_layer("value").get_weights()
-    value = np.array(backbone(OBS)) @ kernel + bias
+    value = stream(both, "value", backbone(OBS))
     np.testing.assert_allclose(
         np.mean(numbers, axis=1), value, rtol=1e-4, atol=1e-5
     )
     # The differences between actions are those of the advantages.
-    kernel, bias = both.get_layer("distributions").get_weights()
-    advantage = (np.array(backbone(OBS)) @ kernel + bias).reshape(5, 3, 7)
+    advantage = stream(both, "distributions", backbone(OBS)).reshape(5, 3, 7)
     np.testing.assert_allclose(
         numbers[:, 1] - numbers[:, 0],
         advantage[:, 1] - advantage[:, 0],
@@ -81,8 +80,8 @@ def test_noisy_heads():
     )
     noise = networks.noise_variables(both)
     assert networks.noise_variables(values) == noise
-    # From 8 features to 3 * 7 numbers, and to 7.
-    assert sorted(len(v.numpy()) for v in noise) == [7, 8, 8, 21]
+    # From 8 features to 8 hidden ones and on to 3 * 7 numbers, and to 7.
+    assert sorted(len(v.numpy()) for v in noise) == [7, *[8] * 6, 21]
 
 
 def test_seeds():

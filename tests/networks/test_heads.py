@@ -201,6 +201,20 @@ def test_the_initial_deviation_is_in_the_config():
     assert heads.AppendLogStd.from_config(layer.get_config()).initial == -1.5
 
 
+# real_actions
+
+
+def test_log_deviations_are_bounded_and_means_are_not():
+    network = networks.real_actions(backbone(), 3, outputs=2)
+    for name in ("action", "log_std"):
+        layer = network.get_layer(name)
+        layer.kernel.assign(tf.zeros_like(layer.kernel))
+        layer.bias.assign([-30.0, 0.5, 30.0])
+    np.testing.assert_array_equal(
+        network(OBS), [[-30, 0.5, 30, -20, 0.5, 2]] * 5
+    )
+
+
 # Masks
 
 MASKED_SPACE = gym.Dict(action_mask=gym.MultiBinary(3), at=SPACE)

@@ -26,22 +26,46 @@ def test_q_values_are_linear_in_the_features():
 def test_dueling_advantages_are_centred():
     features = backbone()
     network = networks.action_values(features, 3, head="dueling", seed=0)
-    kernel, bias = network.get_layer("value").get_weights()
-    value = np.array(features(OBS)) @ kernel + bias
+    value = stream(network, "value", features(OBS))
     q = np.array(network(OBS))
     assert q.shape == (5, 3)
     np.testing.assert_allclose(
         q.mean(axis=1, keepdims=True), value, rtol=1e-5, atol=1e-6
     )
     # The differences between actions are those of the advantages.
-    kernel, bias = network.get_layer("q_values").get_weights()
-    advantage = np.array(features(OBS)) @ kernel + bias
+    advantage = stream(network, "q_values", features(OBS))
     np.testing.assert_allclose(
         q[:, 1] - q[:, 0],
         advantage[:, 1] - advantage[:, 0],
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+def stream(network, name, features):
+    """What a stream of a dueling head makes of features."""
+    kernel, bias = network.get_layer(f"{name}_hidden").get_weights()
+    hidden = np.maximum(np.array(features) @ kernel + bias, 0)
+    kernel, bias = network.get_layer(name).get_weights()
+    return hidden @ kernel + bias
+
+
+def test_a_dueling_head_is_more_than_a_linear_one():
+    features = backbone()
+    network = networks.action_values(features, 3, head="dueling", seed=0)
+    obs = np.random.default_rng(0).normal(size=(200, *OBS.shape[1:]))
+    known = np.array(features(obs))
+    known = np.concatenate([known, np.ones((200, 1))], axis=1)
+    q = np.array(network(obs))
+    weights, *_ = np.linalg.lstsq(known, q, rcond=None)
+    assert np.abs(known @ weights - q).max() > 0.01
+
+
+def test_streams_are_no_wider_than_the_papers():
+    wide = networks.mlp(SPACE, (600,))
+    network = networks.action_values(wide, 3, "dueling")
+    for name in ("value_hidden", "q_values_hidden"):
+        assert network.get_layer(name).kernel.shape == (600, 512)
 
 
 def test_without_a_head_the_network_serves_as_it_is():
@@ -119,8 +143,8 @@ def test_action_values_are_masked(head):
 def test_noisy_heads(head):
     network = networks.action_values(backbone(), 3, head, seed=0, noisy=True)
     noise = networks.noise_variables(network)
-    # From 8 features to 3 values, and to 1.
-    sizes = [8, 3] + [8, 1] * (head == "dueling")
+    # From 8 features to 3 values; or to 8 hidden ones and on, and to 1 as well.
+    sizes = [8, 3] if head == "q_values" else [8] * 6 + [3, 1]
     assert sorted(len(v.numpy()) for v in noise) == sorted(sizes)
     before = np.array(network(OBS))
     networks.resample_noise(network, keras.random.SeedGenerator(0))
