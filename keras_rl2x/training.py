@@ -4,6 +4,7 @@ import collections
 import csv
 import json
 import os
+import warnings
 
 import gymnasium
 import keras
@@ -124,6 +125,10 @@ def evaluate(
     Returns:
         Dict with the `mean`, `std`, `min` and `max` of the returns, and the
         number of `episodes`.
+
+    Raises:
+        ValueError: If `episodes` is less than 1, or the agent cannot act in
+            these environments.
     """
     if isinstance(agent, (str, os.PathLike)):
         agent = load(agent)
@@ -159,7 +164,11 @@ def load(path):
     if not os.path.exists(path):
         raise ValueError(f"There is no such file. Received: path={str(path)!r}")
     try:
-        agent = keras.saving.load_model(path, safe_mode=True)
+        with warnings.catch_warnings():
+            # An optimizer that would begin anew, without what it has learnt.
+            lost = "Skipping variable loading.*saved optimizer has [1-9]"
+            warnings.filterwarnings("error", lost)
+            agent = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # A damaged file may raise anything.
         text = str(error)
         raise ValueError(
@@ -193,9 +202,9 @@ def _fit(environments, env, settings, log_dir, verbose):
     parts = compose.compose(environments, settings)
     checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
     history = os.path.join(log_dir, "history.csv")
-    restored = checkpoint.latest()
-    if restored is not None:
-        _cut_history(history, restored["epoch"])
+    begun = _restored_epoch(checkpoint)
+    if begun is not None:
+        _cut_history(history, begun)
     _begin(log_dir, settings)
     fitted = parts.agent.fit(
         parts.dataset,
@@ -216,13 +225,19 @@ def _fit(environments, env, settings, log_dir, verbose):
                 save_best_only=True,
             ),
             callbacks.TensorBoard(log_dir, settings),
-            keras.callbacks.CSVLogger(history, append=restored is not None),
+            keras.callbacks.CSVLogger(history, append=begun is not None),
             # Behind the history, which then holds every epoch that was saved.
             checkpoint,
         ],
         verbose=verbose,
     )
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
+
+
+def _restored_epoch(checkpoint):
+    """How many epochs a checkpoint holds, or `None`; keeps nothing of it."""
+    state = checkpoint.latest()
+    return None if state is None else state["epoch"]
 
 
 def _find_folder(log_dir, settings, resume):
@@ -251,9 +266,9 @@ def _find_folder(log_dir, settings, resume):
     if differing:
         raise ValueError(
             f"The run in {log_dir} was begun with other settings: resume "
-            "it with the arguments that it had. (To learn for longer, as "
-            "schedules follow from `env_steps`: `rl.load` its agent, and call "
-            f"`fit`.) Received: {differing}"
+            "it with the arguments that it had. (To learn for longer, begin "
+            "a new run with more `env_steps`: schedules follow from them.) "
+            f"Received: {differing}"
         )
     return log_dir
 

@@ -269,11 +269,21 @@ def _goal_spec(space):
 def _check_reward_fn(reward_fn, spec):
     """Raises `ValueError` if it does not give one reward for each goal."""
     goals = optree.tree_map(
-        lambda leaf: tf.zeros([2, *leaf.shape], leaf.dtype), spec
+        lambda leaf: tf.TensorSpec([2, *leaf.shape], leaf.dtype), spec
     )
-    shape = tuple(reward_fn(goals, goals).shape)
+    try:
+        traced = tf.function(reward_fn).get_concrete_function(goals, goals)
+    except Exception as error:  # A user's function may raise anything.
+        raise ValueError(
+            "`reward_fn` is called in the graph, with batches of achieved and "
+            "of desired goals: write it with `keras.ops`, as the environment's "
+            "`compute_reward` without its `info`. Received: "
+            f"{reward_fn}, which raises {type(error).__name__}: {error}"
+        ) from error
+    made = traced.structured_outputs
+    shape = tuple(getattr(made, "shape", ()))
     if shape != (2,):
         raise ValueError(
             "`reward_fn` must give one reward for each pair of goals, a tensor "
-            f"[B]. Received: shape {shape} for 2 pairs"
+            f"[B]. Received: {made}, of shape {shape}, for 2 pairs"
         )

@@ -33,6 +33,10 @@ class PrioritizedReplay(Replay):
         epsilon: Float, added to every priority. Defaults to 1e-6.
         seed: As in `Replay`.
 
+    Raises:
+        MemoryError: If it would not fit into this machine's memory.
+        ValueError: If a number does not fit.
+
     Reference:
      - [Schaul et al., 2016](https://arxiv.org/abs/1511.05952), eq. 1 and
        section 3.4; stratified draws as in appendix B.2.1

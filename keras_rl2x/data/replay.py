@@ -31,6 +31,10 @@ class Replay:
         nbytes: Integer, the memory it takes, all of it from the start on.
         size: Integer, how many transitions can be drawn.
 
+    Raises:
+        MemoryError: If it would not fit into this machine's memory.
+        ValueError: If a number does not fit.
+
     Reference:
      - [Lin, 1992](https://doi.org/10.1007/BF00992699)
 

@@ -48,6 +48,10 @@ class Rollout:
         updates: Integer, how many updates one filling is for; set by
             `dataset`.
 
+    Raises:
+        MemoryError: If it would not fit into this machine's memory.
+        ValueError: If a number does not fit.
+
     Example:
 
     ```python

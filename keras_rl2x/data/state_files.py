@@ -9,13 +9,52 @@ import numpy as np
 
 _INDEX = "state.json"
 
+# Of a replay as large as half of the memory there is no room for a copy: arrays
+# above this size are written, and read, a part at a time.
+PART_BYTES = 2**26
+
+
+class Parts:
+    """An array that is made a part at a time.
+
+    Args:
+        shape: Tuple of integers.
+        dtype: As in NumPy.
+        read: Function of two integers, from which row to which, that returns
+            these as an array.
+    """
+
+    def __init__(self, shape, dtype, read):
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.read = read
+
+    def __array__(self, dtype=None, copy=None):
+        whole = np.concatenate([part for _, part in parts(self)])
+        return whole.astype(dtype or self.dtype)
+
+
+def size(array):
+    """The bytes of an array, or of `Parts`."""
+    return int(np.prod(array.shape)) * array.dtype.itemsize
+
+
+def parts(array):
+    """Pairs of a row and the part that begins there, of an array or `Parts`."""
+    rows = array.shape[0]
+    step = max(1, PART_BYTES * rows // max(1, size(array)))
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        lazy = isinstance(array, Parts)
+        yield start, array.read(start, stop) if lazy else array[start:stop]
+
 
 def write(state, path):
     """Writes a state, so that `path` is either complete or not there.
 
     Args:
-        state: Nested dict with string keys: NumPy arrays become `.npy` files,
-            the rest goes into `state.json`.
+        state: Nested dict with string keys: NumPy arrays, and `Parts`, become
+            `.npy` files, the rest goes into `state.json`.
         path: String, the folder to make; an older one is replaced.
 
     Raises:
@@ -48,7 +87,8 @@ def read(path):
         path: String, the folder.
 
     Returns:
-        The state: a nested dict.
+        The state: a nested dict. Large arrays stay in their files, and cannot
+        be written to.
 
     Raises:
         OSError: If files are missing.
@@ -68,8 +108,10 @@ def read(path):
 
 
 def _read_array(folder, name, checksum):
+    path = os.path.join(folder, name)
+    mode = "r" if os.path.getsize(path) > PART_BYTES else None
     try:
-        array = np.load(os.path.join(folder, name), allow_pickle=False)
+        array = np.load(path, mode, allow_pickle=False)
         intact = _checksum(array) == checksum
     except OSError:
         raise
@@ -87,17 +129,34 @@ def _write_arrays(tree, folder, prefix, files):
             key: _write_arrays(value, folder, f"{prefix}{key}.", files)
             for key, value in tree.items()
         }
-    if not isinstance(tree, (np.ndarray, np.generic)):
+    if not isinstance(tree, (np.ndarray, np.generic, Parts)):
         return tree
     # The number keeps apart what has the same name: {"a.b": ...} and
     # {"a": {"b": ...}}.
     name = f"{len(files):04d}.{prefix}npy".replace("/", "_")
-    array = np.asarray(tree)
     with open(os.path.join(folder, name), "wb") as file:
-        np.save(file, array, allow_pickle=False)
+        files[name] = _write_array(tree, file)
         _flush(file)
-    files[name] = _checksum(array)
     return {"__file__": name}
+
+
+def _write_array(array, file):
+    """Writes one array, as `np.save` does; returns its checksum."""
+    if not isinstance(array, Parts):
+        np.save(file, array, allow_pickle=False)
+        return _checksum(np.asarray(array))
+    header = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": array.shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    checksum = _checksum_of_kind(array)
+    for _, part in parts(array):
+        values = _bytes(part)
+        file.write(values)
+        checksum = zlib.crc32(values, checksum)
+    return checksum
 
 
 def _put_arrays(tree, arrays):
@@ -109,9 +168,15 @@ def _put_arrays(tree, arrays):
 
 
 def _checksum(array):
-    values = np.ascontiguousarray(array).reshape(-1).view("u1")
-    kind = f"{array.dtype.str} {array.shape}"
-    return zlib.crc32(values, zlib.crc32(kind.encode()))
+    return zlib.crc32(_bytes(array), _checksum_of_kind(array))
+
+
+def _checksum_of_kind(array):
+    return zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+
+
+def _bytes(array):
+    return np.ascontiguousarray(array).reshape(-1).view("u1")
 
 
 def _index_checksum(index):

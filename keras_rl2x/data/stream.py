@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_rl2x import spaces
 from keras_rl2x.data import frames
+from keras_rl2x.data import state_files
 
 
 def cell_spec(envs):
@@ -243,11 +244,11 @@ class Stream:
         return rows
 
     def get_state(self):
-        """Dict of arrays: only what has been written."""
+        """Dict of arrays, the large ones `Parts`: only what was written."""
         cursor = int(self.cursor.numpy())
         used = min(cursor + 1, self.rows) * self.num_envs
         leaves = {
-            f"leaf_{i}": variable[:used].numpy()
+            f"leaf_{i}": _part(variable, used)
             for i, variable in enumerate(self._leaves)
         }
         return {"cursor": cursor, "cells": self.cells, **leaves}
@@ -281,8 +282,21 @@ class Stream:
         for values, variable in zip(leaves, self._leaves):
             if seam:  # What the first row's stack looks back at.
                 variable[-seam:].assign(tf.zeros_like(variable[-seam:]))
-            variable[: len(values)].assign(values)
+            for start, part in state_files.parts(values):
+                variable[start : start + len(part)].assign(part)
         self.cursor.assign(state["cursor"])
+
+
+def _part(variable, size):
+    """The first cells of a field: an array, or `Parts` of one that is large."""
+
+    def read(start, stop):
+        return variable.sparse_read(tf.range(start, stop)).numpy()
+
+    shape = (size, *variable.shape[1:])
+    parts = state_files.Parts(shape, variable.dtype.as_numpy_dtype, read)
+    large = state_files.size(parts) > state_files.PART_BYTES
+    return parts if large else read(0, size)
 
 
 def in_order(dataset, source):

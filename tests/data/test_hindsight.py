@@ -358,6 +358,14 @@ def test_rewards_are_those_that_the_environment_computes():
             {"reward_fn": lambda achieved, desired: achieved},
             r"one reward for each pair of goals.*shape \(2, 2\)",
         ),
+        (
+            {"reward_fn": lambda achieved, desired, info: achieved},
+            "without its `info`.*TypeError.*info",
+        ),
+        (
+            {"reward_fn": lambda achieved, desired: np.array(achieved)[:, 0]},
+            "write it with `keras.ops`.*raises NotImplementedError",
+        ),
         ({"gamma": 2}, "`gamma` must be in"),
     ],
 )

@@ -346,6 +346,23 @@ def test_a_restored_replay_goes_on_alike(kind, steps, tmp_path):
         check_batch(batch, life.transitions(keep=12))
 
 
+@pytest.mark.parametrize("through_a_file", [True, False])
+def test_a_large_replay_is_restored_in_parts(
+    through_a_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(state_files, "PART_BYTES", 30)
+    replay, life = filled()
+    state = replay.get_state()
+    leaves = [state["stream"][key] for key in state["stream"] if "leaf" in key]
+    assert {type(leaf) for leaf in leaves} == {state_files.Parts}
+    if through_a_file:
+        state_files.write(state, str(tmp_path / "replay"))
+        state = state_files.read(str(tmp_path / "replay"))
+    restored, _ = filled(steps=(2,))
+    restored.set_state(state)
+    check_batch(next(iter(restored.dataset(200))), life.transitions(keep=12))
+
+
 def test_a_state_holds_only_what_was_written():
     replay, _ = filled(steps=(4,))
     state = replay.get_state()["stream"]

@@ -51,6 +51,32 @@ def test_round_trip(path):
     same(STATE, state_files.read(path))
 
 
+def test_a_large_array_goes_and_comes_in_parts(path, monkeypatch):
+    monkeypatch.setattr(state_files, "PART_BYTES", 100)
+    array = np.arange(50, dtype="i8").reshape(25, 2)
+    asked = []
+
+    def read(start, stop):
+        asked.append((start, stop))
+        return array[start:stop]
+
+    lazy = state_files.Parts(array.shape, array.dtype, read)
+    np.testing.assert_array_equal(lazy, array)
+    asked.clear()
+    state_files.write({"lazy": lazy, "array": array}, path)
+    assert asked == [(0, 6), (6, 12), (12, 18), (18, 24), (24, 25)]
+    state = state_files.read(path)
+    for name in ("lazy", "array"):
+        assert isinstance(state[name], np.memmap)
+        np.testing.assert_array_equal(state[name], array)
+    name = next(name for name in os.listdir(path) if "lazy" in name)
+    with open(os.path.join(path, name), "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        state_files.read(path)
+
+
 def test_only_arrays_and_json_are_written(path):
     state_files.write(STATE, path)
     names = sorted(os.listdir(path))
