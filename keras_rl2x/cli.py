@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
+import sysconfig
 
 import gymnasium
 
@@ -44,17 +46,30 @@ def _parser():
     train = commands.add_parser("train", help="train an agent")
     train.add_argument("algorithm", help="such as dqn; see `list`")
     train.add_argument("env", help="a Gymnasium id, such as CartPole-v1")
-    train.add_argument("--env-steps", type=int)
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--num-envs", type=int)
-    train.add_argument("--log-dir")
-    train.add_argument("--resume", action="store_true")
+    train.add_argument(
+        "--env-steps", type=int, help="how many (default: the preset's)"
+    )
+    train.add_argument(
+        "--seed", type=int, default=0, help="same seed, same weights (0)"
+    )
+    train.add_argument(
+        "--num-envs",
+        type=int,
+        help="how many step together (default: the preset's)",
+    )
+    train.add_argument(
+        "--log-dir", help="where all goes (default: a new folder in runs/)"
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in --log-dir"
+    )
     train.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="override a setting, such as agent.double=false",
+        help="override a setting, such as agent.double=false; a wrong name "
+        "is answered by those that there are",
     )
     train.set_defaults(command=_train)
     for name, command, text in (
@@ -71,7 +86,9 @@ def _parser():
         if name == "evaluate":
             sub.add_argument("--json", action="store_true")
         else:
-            sub.add_argument("--video", metavar="DIR", help="record into DIR")
+            sub.add_argument(
+                "--video", metavar="DIR", help="record a GIF into DIR"
+            )
     listing = commands.add_parser("list", help="list algorithms and presets")
     listing.set_defaults(command=_list)
     return parser
@@ -101,7 +118,12 @@ def _train(arguments):
     )
     folder = run.log_dir
     if run.interrupted:
-        words = ["keras-rl2x", "train", arguments.algorithm, arguments.env]
+        words = [
+            _typed("keras-rl2x"),
+            "train",
+            arguments.algorithm,
+            arguments.env,
+        ]
         for name in ("env_steps", "seed", "num_envs"):
             if getattr(arguments, name) is not None:
                 option = name.replace("_", "-")
@@ -117,10 +139,19 @@ def _train(arguments):
     print(f"  the best one  {os.path.join(folder, 'best.keras')}")
     print(f"  history       {os.path.join(folder, 'history.csv')}")
     rest = shlex.join([agent, arguments.env])
-    print(f"  curves        tensorboard --logdir {shlex.quote(folder)}")
-    print(f"  evaluate it   keras-rl2x evaluate {rest}")
-    print(f"  watch it      keras-rl2x play {rest}")
+    here, board = _typed("keras-rl2x"), _typed("tensorboard")
+    print(f"  curves        {board} --logdir {shlex.quote(folder)}")
+    print(f"  evaluate it   {here} evaluate {rest}")
+    print(f"  watch it      {here} play {rest}")
     return 0
+
+
+def _typed(command):
+    """What to type for a command of this Python: with its path, if need be."""
+    path = os.path.join(sysconfig.get_path("scripts"), command)
+    if shutil.which(command) or not os.path.exists(path):
+        return command
+    return os.path.relpath(path)
 
 
 def parse_setting(text):

@@ -323,7 +323,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path):
     assert "saving at the end of this epoch" in output
     assert not (log_dir / "agent.keras").exists()
     assert 2 <= len(history(log_dir)) < 15
-    command = re.search("To go on: keras-rl2x (.*)", output)[1]
+    command = re.search(r"To go on: \S*keras-rl2x (.*)", output)[1]
     process = start(shlex.split(command), stdout=subprocess.PIPE)
     output, _ = process.communicate()
     assert process.returncode == 0
@@ -349,7 +349,7 @@ def test_interruption_spares_the_processes_of_environments(tmp_path):
     output, _ = process.communicate()
     assert process.returncode == 130
     assert "saving at the end of this epoch" in output
-    assert "To go on: keras-rl2x" in output
+    assert re.search(r"To go on: \S*keras-rl2x train", output)
 
 
 def test_second_interruption_stops(tmp_path):
@@ -387,3 +387,16 @@ def test_says_that_there_is_no_preset(tmp_path, capsys):
     arguments = ["train", "dqn", "Pendulum-v1", "--log-dir", str(tmp_path)]
     assert cli.main(arguments) == 2
     assert "no preset of dqn for Pendulum-v1" in capsys.readouterr().out
+
+
+def test_commands_are_shown_as_they_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "some").touch(mode=0o755)
+    monkeypatch.setattr(cli.sysconfig, "get_path", lambda _: str(scripts))
+    assert cli._typed("some") == os.path.join(".venv", "bin", "some")
+    monkeypatch.setenv("PATH", str(scripts))
+    assert cli._typed("some") == "some"
+    # Started without its script, as by `python -m keras_rl2x.cli`.
+    assert cli._typed("other") == "other"

@@ -100,20 +100,20 @@ print("Second derivatives times (1, 2):", product)
 assert product.tolist() == [16, 6]
 
 # --- What not to learn from -------------------------------------------------
-# Reinforcement learning regresses on a goal that contains its own estimate:
+# Reinforcement learning regresses on a *target* with its own estimate in it:
 # reward + 0.9 * value. With value = 0 and reward = 1 the error is 1. Through
-# the estimate alone the slope of error^2 / 2 is -1; through the goal as well
-# it is -1 + 0.9, because raising the value raises the goal with it. We want
-# the first: the goal is to be approached, not to be moved.
+# the estimate alone the slope of error^2 / 2 is -1; through the target as
+# well it is -1 + 0.9, because raising the value raises the target with it. We
+# want the first: the target is to be approached, not to be moved.
 
 value = tf.Variable(0.0)
 slopes = []
 for treat in (tf.stop_gradient, tf.identity):
     with tf.GradientTape() as tape:
-        goal = treat(1.0 + 0.9 * value)
-        loss = (goal - value) ** 2 / 2
+        target = treat(1.0 + 0.9 * value)
+        loss = (target - value) ** 2 / 2
     slopes.append(float(tape.gradient(loss, value)))
-print("Slope with the goal held fixed, and without:", slopes)
+print("Slope with the target held fixed, and without:", slopes)
 assert np.allclose(slopes, [-1.0, -0.1])
 
 # --- Traced once, run often -------------------------------------------------
@@ -158,7 +158,7 @@ assert traces.count("halve") == 1
 # it, and batching, metrics, callbacks and saving stay Keras's work. Here a
 # model learns what it is worth to wait, when each step of waiting pays 1 and
 # the future counts 0.9: 1 + 0.9 + 0.81 + ... = 10. With a learning rate of 1
-# a step replaces the value by the goal, so after n steps it is 10 (1 - 0.9^n).
+# a step replaces the value by the target: after n steps it is 10 (1 - 0.9^n).
 
 
 class Waiting(keras.Model):
@@ -168,9 +168,9 @@ class Waiting(keras.Model):
         self.built = True
 
     def train_step(self, batch):
-        goal = tf.stop_gradient(batch["reward"] + 0.9 * self.value)
+        target = tf.stop_gradient(batch["reward"] + 0.9 * self.value)
         with tf.GradientTape() as tape:
-            loss = keras.ops.mean((goal - self.value) ** 2 / 2)
+            loss = keras.ops.mean((target - self.value) ** 2 / 2)
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         return {"loss": loss}
@@ -211,7 +211,7 @@ with tempfile.TemporaryDirectory() as folder:  # `with` deletes it again.
 assert np.allclose(loaded(np.ones([1, 4])), network(np.ones([1, 4])))
 
 # --- Deep Q-learning in forty lines -----------------------------------------
-# Q(s, a) is the return to expect after action a in state s. Its goal is
+# Q(s, a) is the return to expect after action a in state s. Its target is
 # reward + 0.99 max Q(s', .), held fixed twice over: no gradient flows through
 # it, and a copy of the network computes it that follows slowly. What was
 # lived is kept, and learned from in random order.
@@ -230,11 +230,11 @@ class TinyDQN(keras.Model):
     def train_step(self, data):
         obs, action, reward, discount, next_obs = data[0]
         future = keras.ops.max(self.target(next_obs), axis=-1)
-        goal = tf.stop_gradient(reward + discount * future)
+        target = tf.stop_gradient(reward + discount * future)
         weights = self.online.trainable_variables
         with tf.GradientTape() as tape:
             taken = self.online(obs) * keras.ops.one_hot(action, 2)
-            error = goal - keras.ops.sum(taken, axis=-1)
+            error = target - keras.ops.sum(taken, axis=-1)
             loss = keras.ops.mean(error**2 / 2)
         self.optimizer.apply(tape.gradient(loss, weights), weights)
         for copy, weight in zip(self.target.trainable_variables, weights):

@@ -42,8 +42,8 @@ def train(envs):
         envs.single_observation_space, units=(256, 256), seed=0
     )
 
-    # The agent adds the layer of action values and the copy of the network
-    # that goals are computed with. While it collects it takes a random action
+    # The agent adds the layer of action values and the *target network*, the
+    # delayed copy that targets are computed with. While it collects it takes a random action
     # with probability epsilon: a Keras schedule, over environment steps. The
     # squared loss gives the rare ends of episodes, whose errors are large, the
     # weight that they need.
@@ -90,8 +90,8 @@ def train(envs):
         keras.callbacks.ModelCheckpoint(
             folder / "best.keras", "val_return", mode="max", save_best_only=True
         ),
-        # Saves the whole run, after Ctrl-C too: `fit` goes on from what it
-        # finds in this folder.
+        # Saves the whole run, after Ctrl-C too. Give it a folder that stays
+        # the same and run the program again: `fit` goes on from there.
         rl.callbacks.Checkpoint(folder / "checkpoints"),
         rl.callbacks.TensorBoard(folder),
         rl.callbacks.RecordVideo(

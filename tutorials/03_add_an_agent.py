@@ -64,6 +64,10 @@ assert np.allclose(targets, [3.25, 1])
 # and `sampler` turns its outputs into actions; `exploration` says with what
 # arguments. `call` is the finished agent's decision. `train_step` learns.
 # The decorator and `get_config` let Keras save the agent and load it again.
+# Of the base class: `minimize` takes the tape's gradient and a step of the
+# optimizer; `finish` runs `TargetUpdate` and other callbacks of the graph, then
+# logs what `metric_names` lists, so `train_step` returns it; `targets` pairs
+# each target network with its source.
 
 
 @keras.saving.register_keras_serializable("tutorial")

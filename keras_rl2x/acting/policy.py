@@ -29,6 +29,9 @@ class Policy:
             `float32`. Defaults to `"auto"`.
         seed: Integer seed of the exploration. Defaults to 0.
 
+    Raises:
+        ValueError: If there is no such `where`.
+
     Attributes:
         where: `"host"` or `"graph"`: what was chosen.
         rng: The `numpy.random.Generator` that explores.

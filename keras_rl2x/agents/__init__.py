@@ -1,4 +1,28 @@
-"""The agents: one readable file each."""
+"""The agents: one readable file each.
+
+What they log, each the mean over an epoch's updates:
+
+- `loss`: what the compiled optimizer lowers. Of value learners, half the mean
+  squared (or the Huber) error, summed over critics; of PPO, A2C and their like
+  `policy_loss + value_weight * value_loss - entropy_weight * entropy`.
+- `q_value`: of the actions in the batch, by the first critic; `td_error`: its
+  mean distance from the target.
+- `policy_loss`: minus the (clipped) surrogate; `value_loss`, `baseline_loss`:
+  the mean squared error, before its weight.
+- `actor_loss`: minus the value of the actor's own actions, and, with a
+  temperature, minus the entropy times that.
+- `entropy`: of the policy, in nats, for actions within [-1, 1];
+  `temperature`: its weight.
+- `kl`: how far the policy has moved, in nats, from the one that collected; if
+  PPO's stays above 0.05, lower the learning rate or the passes. `clipped`: the
+  part of the samples whose ratio of probabilities is out of the clip's range.
+- `improvement`, `step_size` (TRPO): of the surrogate; the part of the whole
+  step that was taken, 0 if none was.
+- `complete` (REINFORCE): the part of the steps whose episode ended in time.
+- `bonus` (Munchausen): what was added to rewards.
+"""
+
+import keras
 
 from keras_rl2x.agents.a2c import A2C
 from keras_rl2x.agents.actor_critic import ActorCritic
@@ -19,6 +43,12 @@ from keras_rl2x.agents.sac import SAC
 from keras_rl2x.agents.td3 import TD3
 from keras_rl2x.agents.tqc import TQC
 from keras_rl2x.agents.trpo import TRPO
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_rl2x needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow "
+        f"before Keras is imported. Received: {keras.backend.backend()!r}"
+    )
 
 __all__ = [
     "A2C",

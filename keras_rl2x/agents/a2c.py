@@ -9,7 +9,7 @@ from keras_rl2x.agents.agent import Agent
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class A2C(Agent):
-    """One update on the whole of each, short rollout.
+    """One update on the whole of each short rollout.
 
     The synchronous form of A3C. Learns from `data.Rollout.dataset()`.
 

@@ -11,7 +11,7 @@ from keras_rl2x import spaces
 from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
-from keras_rl2x.agents.means import Means
+from keras_rl2x.agents.metrics import Means
 
 
 class Agent(keras.Model):
@@ -48,7 +48,8 @@ class Agent(keras.Model):
     metric_names = ("loss",)
 
     # How `acting` turns the outputs of `policy` into actions, the arguments
-    # with which it does so greedily, and how alike its noise is in two steps.
+    # with which it does so greedily, and the correlation of its noise in
+    # successive steps.
     sampler = None
     no_exploration = {}
     noise_correlation = 0.0
@@ -88,7 +89,16 @@ class Agent(keras.Model):
         raise NotImplementedError
 
     def train_step(self, batch):
-        """Learns from one batch; returns `self.finish(batch, ...)`."""
+        """One update.
+
+        Args:
+            batch: Dict of tensors `[B, ...]`, as `data.Replay.dataset` or
+                `data.Rollout.dataset` describes them. Actions are the agent's:
+                categories count from 0, bounded ones are within [-1, 1].
+
+        Returns:
+            What `self.finish(batch, loss=loss, ...)` returned.
+        """
         raise NotImplementedError
 
     def prepare(self, rows):
@@ -131,6 +141,14 @@ class Agent(keras.Model):
 
         For a few by hand: `acting.Policy` is tens of times faster. An agent
         with a memory acts as at the beginning of an episode.
+
+        Args:
+            obs: Array `[N, ...]` (or a structure of such).
+            explore: Boolean, whether as when collecting, or greedily. Defaults
+                to `True`.
+
+        Returns:
+            Array `[N, ...]`.
         """
         policy = self.policy if explore else networks.without_noise(self.policy)
         outputs = policy(networks.with_memory(self.policy, obs))
@@ -239,6 +257,8 @@ class Agent(keras.Model):
     def get_config(self):
         return {
             "action_space": spaces.to_config(self.action_spec),
+            # Half-precision optimizers are wrapped by it.
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "seed": self.seed,
             "name": self.name,
         }

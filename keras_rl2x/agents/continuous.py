@@ -9,6 +9,7 @@ from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
+from keras_rl2x.acting.noise import check_correlation
 
 
 def build_critics(agent, critics, count=None, head=networks.critic_value):
@@ -38,14 +39,18 @@ def build_online_critics(
             top. Defaults to `networks.critic_value`.
 
     Raises:
-        ValueError: If there are more or fewer, or one does not fit.
+        ValueError: If there are more or fewer, one is the actor's network or
+            given twice, or one does not fit.
     """
-    critics = tuple(critics)
+    alone = isinstance(critics, keras.Model)
+    critics = (critics,) if alone else tuple(critics)
     wanted = count or max(1, len(critics))
-    if len(critics) != wanted or len(set(map(id, critics))) != wanted:
+    models = {id(model) for model in (agent.network, *critics)}
+    if len(critics) != wanted or len(models) != wanted + 1:
         raise ValueError(
             f"{type(agent).__name__} needs {count or 'one or more'} critics, "
-            f"each a `keras.Model` of its own. Received: critics={critics}"
+            "each a `keras.Model` of its own, and not the actor's `network`. "
+            f"Received: critics={critics}"
         )
     agent.critics = critics
     seeds = [
@@ -82,8 +87,19 @@ def build_optimizer(agent, optimizer, learning_rate, variables):
     """An optimizer beside the compiled one, built; `Adam` if there is none.
 
     Scales losses where Keras has the compiled one do so.
+
+    Raises:
+        ValueError: If it moves other variables already.
     """
-    optimizer = optimizer or keras.optimizers.Adam(learning_rate)
+    optimizer = keras.optimizers.get(
+        optimizer or keras.optimizers.Adam(learning_rate)
+    )
+    if optimizer.built:
+        raise ValueError(
+            f"{type(agent).__name__} needs a new optimizer for each of its "
+            "parts, as an optimizer remembers the variables that it moves. "
+            f"Received: {optimizer}, which moves others already"
+        )
     half = agent.dtype_policy.name == "mixed_float16"
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -91,17 +107,22 @@ def build_optimizer(agent, optimizer, learning_rate, variables):
     return optimizer
 
 
-def build_actor(agent, network, actor_optimizer):
-    """Gives an agent its deterministic actor.
+def build_actor(agent, network, actor_optimizer, noise, noise_correlation):
+    """Gives an agent its deterministic actor, and the noise it explores with.
 
     Args:
-        agent: An `Agent`; sets its `network`, `actor`, `sampler` and
-            `actor_optimizer`.
+        agent: An `Agent`; sets its `network`, `actor`, `sampler`,
+            `actor_optimizer`, `noise` and `noise_correlation`.
         network: A `keras.Model` from observations to features `[B, F]`.
         actor_optimizer: A Keras optimizer, or `None` for `Adam(1e-3)`.
+        noise: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
+            over environment steps.
+        noise_correlation: Float, see `acting.OrnsteinUhlenbeck`.
     """
     leaf = action_leaf(agent)
     agent.network = network
+    agent.noise = noise if callable(noise) else check(noise=noise)
+    agent.noise_correlation = check_correlation(agent, noise_correlation)
     agent.sampler = functools.partial(samplers.noisy, shape=leaf.shape)
     agent.actor = networks.real_actions(
         network, math.prod(leaf.shape), 1, "tanh", agent.seed
@@ -109,6 +130,23 @@ def build_actor(agent, network, actor_optimizer):
     agent.actor_optimizer = build_optimizer(
         agent, actor_optimizer, 1e-3, agent.actor.trainable_variables
     )
+
+
+def check(**number):
+    """One argument, a number >= 0, by its name; else raises `ValueError`."""
+    ((name, value),) = number.items()
+    if not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"`{name}` must be >= 0. Received: {name}={value!r}")
+    return value
+
+
+def check_every(actor_every):
+    """The argument `actor_every`, if it is an integer >= 1."""
+    if int(check(actor_every=actor_every)) != actor_every or actor_every < 1:
+        raise ValueError(
+            f"`actor_every` must be an integer >= 1. Received: {actor_every=}"
+        )
+    return int(actor_every)
 
 
 def shaped(agent, action):

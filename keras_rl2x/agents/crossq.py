@@ -14,11 +14,10 @@ class CrossQ(Agent):
     """SAC whose critics are batch-normalized, and need no targets.
 
     The critics see what was done and what will be done in one batch, normalized
-    together: so their targets may come from the critics themselves, and they
-    learn from fewer steps. They are made to be wide and normalized:
-    `networks.mlp(space, (2048, 2048), action_space=...,
-    normalization=networks.BatchRenormalization)`, and the optimizers
-    `Adam(1e-3, beta_1=0.5)`.
+    together: so their targets may come from the critics themselves. The actor
+    and the critics are made with `networks.mlp(...,
+    normalization=networks.BatchRenormalization)`, the critics with 2048 units
+    a layer, and the optimizers are `Adam(1e-3, beta_1=0.5)`.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -29,8 +28,8 @@ class CrossQ(Agent):
             compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
-        target_entropy: Float, in nats. Defaults to `None`: minus the numbers in
-            an action.
+        target_entropy: Float, in nats. Defaults to `None`: minus the number of
+            dimensions of an action.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
         noise_correlation: As in `SAC`. Defaults to 0.
@@ -42,8 +41,8 @@ class CrossQ(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network or the correlation does
-            not fit.
+        ValueError: If it has no bounds, or a network or a number does not
+            fit.
 
     Reference:
      - [Bhatt et al., 2024](https://arxiv.org/abs/1902.05605)
@@ -55,7 +54,9 @@ class CrossQ(Agent):
     space, actions = envs.single_observation_space, envs.single_action_space
     networks = keras_rl2x.networks
     agent = keras_rl2x.agents.CrossQ(
-        networks.mlp(space, (256, 256)),
+        networks.mlp(
+            space, (256, 256), normalization=networks.BatchRenormalization
+        ),
         actions,
         critics=[
             networks.mlp(
@@ -64,7 +65,7 @@ class CrossQ(Agent):
                 action_space=actions,
                 normalization=networks.BatchRenormalization,
             )
-            for _ in "12"
+            for _ in range(2)
         ],
     )
     agent.compile(keras.optimizers.Adam(1e-3, beta_1=0.5))
@@ -99,7 +100,7 @@ class CrossQ(Agent):
             noise_correlation,
         )
         continuous.build_online_critics(self, critics, 2)
-        self.actor_every = actor_every
+        self.actor_every = continuous.check_every(actor_every)
         self.built = True
 
     @property

@@ -4,7 +4,6 @@ import keras
 
 from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents.agent import Agent
 
@@ -35,8 +34,8 @@ class DDPG(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network or the correlation does
-            not fit.
+        ValueError: If it has no bounds, or a network or a number does not
+            fit.
 
     Reference:
      - [Lillicrap et al., 2016](https://arxiv.org/abs/1509.02971), algorithm 1
@@ -70,10 +69,10 @@ class DDPG(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        continuous.build_actor(self, network, actor_optimizer)
+        continuous.build_actor(
+            self, network, actor_optimizer, noise, noise_correlation
+        )
         continuous.build_critics(self, [critic], 1)
-        self.noise_correlation = check_correlation(self, noise_correlation)
-        self.noise = noise
         self.target_actor = networks.Target(self.actor)
         self.built = True
 

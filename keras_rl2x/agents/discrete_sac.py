@@ -51,7 +51,7 @@ class DiscreteSAC(Agent):
     agent = keras_rl2x.agents.DiscreteSAC(
         keras_rl2x.networks.mlp(space),
         envs.single_action_space,
-        critics=[keras_rl2x.networks.mlp(space) for _ in "12"],
+        critics=[keras_rl2x.networks.mlp(space) for _ in range(2)],
     )
     agent.compile(keras.optimizers.Adam(3e-4))
     ```

@@ -19,8 +19,9 @@ def check(agent, dataset):
     Raises:
         ValueError: If the agent was compiled with what it does not use, an
             optimizer accumulates gradients, the agent was made for several
-            devices, or `Collect` fills something else than `dataset` is drawn
-            from; see also `check_callbacks`.
+            devices, running statistics would stay empty, or `Collect` fills
+            something else than `dataset` is drawn from; see also
+            `check_callbacks`.
     """
     compiled = agent.get_compile_config() or {}
     unused = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -38,6 +39,13 @@ def check(agent, dataset):
                 "must not accumulate gradients: draw larger batches. Received: "
                 f"{optimizer.gradient_accumulation_steps=}"
             )
+    names = [optimizer.name for optimizer in agent.optimizers]
+    if len(set(map(id, agent.optimizers))) < len(names):
+        raise ValueError(
+            "An optimizer remembers the variables that it moves: give each "
+            "part of the agent, and `compile`, its own. Received: the same one "
+            f"twice, of {names}"
+        )
     replicas = agent.distribute_strategy.num_replicas_in_sync
     if replicas > 1:
         raise ValueError(
@@ -45,6 +53,7 @@ def check(agent, dataset):
             "last update: make it outside of the strategy's scope. Received: "
             f"a strategy of {replicas} replicas"
         )
+    _check_statistics(agent)
     source = getattr(dataset, "source", None)
     for callback in agent.fit_callbacks:
         filled = getattr(callback, "fills", None)
@@ -55,6 +64,22 @@ def check(agent, dataset):
                 "give `fit` the `dataset(...)` of the same one."
             )
     check_callbacks(agent)
+
+
+def _check_statistics(agent):
+    """Refuses running statistics that nothing would ever update."""
+    if agent.on_policy:
+        return
+    for layer in agent._flatten_layers():
+        running = isinstance(layer, networks.RunningNormalization)
+        if running and int(layer.count) == 0:
+            raise ValueError(
+                f"{type(agent).__name__} would leave the running statistics of "
+                f"'{layer.name}' empty, as they are updated by rollouts only: "
+                "make the network with `normalize=False`, and scale what is "
+                "too large in the environment (as by "
+                "`gymnasium.wrappers.RescaleObservation`)."
+            )
 
 
 def check_callbacks(agent):

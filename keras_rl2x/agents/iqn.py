@@ -29,7 +29,7 @@ class IQN(Agent):
             64.
         acting_quantiles: Integer, of how many the mean is taken (K). Defaults
             to 32.
-        cosines: Integer, how many tell the network a fraction. Defaults to 64.
+        cosines: Integer, how many features encode a fraction. Defaults to 64.
         seed: Integer seed of the head's initial weights, and of the fractions.
             Defaults to `None`.
         **kwargs: As in `keras.Model`.

@@ -30,8 +30,8 @@ def build(
         log_std: Float, where the log deviation of real actions begins.
         normalize_rewards: Boolean, whether to divide rewards by a running
             scale.
-        noise_correlation: Float in [0, 1), how alike the noise on real actions
-            is in two steps.
+        noise_correlation: Float in [0, 1), the correlation of the noise on real
+            actions in successive steps.
 
     Raises:
         TypeError: If the agent cannot act in its action space.

@@ -35,9 +35,9 @@ class PPO(Agent):
             scale. Defaults to `False`.
         log_std: Float, where the log deviation of real actions begins.
             Defaults to 0.
-        noise_correlation: Float in [0, 1), how alike the noise on real actions
-            is in two steps, as in `DDPG`; log-probabilities remain those of
-            each step by itself. Defaults to 0.
+        noise_correlation: Float in [0, 1), the correlation of the noise on
+            real actions in successive steps, as in `DDPG`; log-probabilities
+            remain those of each step by itself. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 

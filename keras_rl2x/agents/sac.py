@@ -24,12 +24,12 @@ class SAC(Agent):
             compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
-        target_entropy: Float, in nats. Defaults to `None`: minus the numbers in
-            an action.
+        target_entropy: Float, in nats. Defaults to `None`: minus the number of
+            dimensions of an action.
         temperature: Float, where the weight of the entropy begins; it stays
             from 1e-6 to 1e6. Defaults to 1.
-        noise_correlation: Float in [0, 1), how alike the policy's noise is in
-            two steps of collecting; as in `DDPG`. Defaults to 0.
+        noise_correlation: Float in [0, 1), the correlation of the policy's
+            noise in successive steps, as in `DDPG`. Defaults to 0.
         seed: Integer seed of the heads' initial weights, and of what is drawn
             while learning. Defaults to `None`.
         **kwargs: As in `keras.Model`.
@@ -53,7 +53,9 @@ class SAC(Agent):
     agent = keras_rl2x.agents.SAC(
         mlp(space, (256, 256)),
         actions,
-        critics=[mlp(space, (256, 256), action_space=actions) for _ in "12"],
+        critics=[
+            mlp(space, (256, 256), action_space=actions) for _ in range(2)
+        ],
     )
     agent.compile(keras.optimizers.Adam(3e-4))
     ```

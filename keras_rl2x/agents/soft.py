@@ -36,7 +36,7 @@ def build(
         actor_optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
         temperature: As `initial` there.
         temperature_optimizer: As `optimizer` there.
-        target_entropy: As there; or `None`: minus the numbers in an action.
+        target_entropy: As there; or `None`: minus the action's dimensions.
         noise_correlation: Float, see `acting.OrnsteinUhlenbeck`.
     """
     leaf = continuous.action_leaf(agent)
@@ -64,17 +64,26 @@ def build_temperature(agent, initial, optimizer, target_entropy):
         agent: An `Agent`; sets its `log_temperature`, `target_entropy`,
             `initial_temperature` and `temperature_optimizer`.
         initial: Float, the temperature to begin with.
-        optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`.
+        optimizer: A Keras optimizer, or `None` for `Adam(3e-4)`; one with a
+            learning rate of 0 keeps the temperature as it is.
         target_entropy: Float, where the entropy is steered to.
 
     Raises:
         ValueError: If the temperature is not from 1e-6 to 1e6, which it never
-            leaves.
+            leaves, or the entropy is no number.
     """
-    if not LEAST_TEMPERATURE <= initial <= MOST_TEMPERATURE:
+    known = isinstance(initial, (int, float))
+    if not known or not LEAST_TEMPERATURE <= initial <= MOST_TEMPERATURE:
         raise ValueError(
             f"`temperature` must be from {LEAST_TEMPERATURE:g} to "
-            f"{MOST_TEMPERATURE:g}. Received: temperature={initial}"
+            f"{MOST_TEMPERATURE:g}: leave it out to begin with 1; it is learnt "
+            "unless the `temperature_optimizer` has a learning rate of 0. "
+            f"Received: temperature={initial!r}"
+        )
+    if not isinstance(target_entropy, (int, float)):
+        raise ValueError(
+            "`target_entropy` must be a number: leave it out for the usual "
+            f"one. Received: {target_entropy=}"
         )
     agent.initial_temperature = initial
     agent.target_entropy = float(target_entropy)
@@ -144,7 +153,9 @@ def adapt_temperature(agent, excess):
         excess: Scalar tensor, the policy's entropy less its target.
 
     Reference:
-     - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), eq. 18
+     - [Haarnoja et al., 2018](https://arxiv.org/abs/1812.05905), eq. 18, with
+       the logarithm in the place of the temperature, as its authors' code has
+       it: so the temperature stays positive
     """
 
     def loss_fn():

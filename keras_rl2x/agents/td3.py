@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x.acting.noise import check_correlation
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents.agent import Agent
 
@@ -36,8 +35,8 @@ class TD3(Agent):
 
     Raises:
         TypeError: If the action space is not a `Box`.
-        ValueError: If it has no bounds, or a network or the correlation does
-            not fit.
+        ValueError: If it has no bounds, or a network or a number does not
+            fit.
 
     Reference:
      - [Fujimoto et al., 2018](https://arxiv.org/abs/1802.09477), algorithm 1
@@ -51,7 +50,9 @@ class TD3(Agent):
     agent = keras_rl2x.agents.TD3(
         mlp(space, (256, 256)),
         actions,
-        critics=[mlp(space, (256, 256), action_space=actions) for _ in "12"],
+        critics=[
+            mlp(space, (256, 256), action_space=actions) for _ in range(2)
+        ],
     )
     agent.compile(keras.optimizers.Adam(1e-3))
     ```
@@ -74,13 +75,15 @@ class TD3(Agent):
         **kwargs,
     ):
         super().__init__(action_space, seed, **kwargs)
-        continuous.build_actor(self, network, actor_optimizer)
+        continuous.build_actor(
+            self, network, actor_optimizer, noise, noise_correlation
+        )
         continuous.build_critics(self, critics, 2)
-        self.noise_correlation = check_correlation(self, noise_correlation)
-        self.noise = noise
-        self.target_noise = target_noise
-        self.target_noise_clip = target_noise_clip
-        self.actor_every = actor_every
+        self.target_noise = continuous.check(target_noise=target_noise)
+        self.target_noise_clip = continuous.check(
+            target_noise_clip=target_noise_clip
+        )
+        self.actor_every = continuous.check_every(actor_every)
         self.target_actor = networks.Target(self.actor)
         self.built = True
 

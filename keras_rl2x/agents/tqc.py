@@ -29,8 +29,8 @@ class TQC(Agent):
             compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
-        target_entropy: Float, in nats. Defaults to `None`: minus the numbers in
-            an action.
+        target_entropy: Float, in nats. Defaults to `None`: minus the number of
+            dimensions of an action.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
         noise_correlation: As in `SAC`. Defaults to 0.
@@ -59,7 +59,9 @@ class TQC(Agent):
     agent = keras_rl2x.agents.TQC(
         mlp(space, (256, 256)),
         actions,
-        critics=[mlp(space, (256, 256), action_space=actions) for _ in "12"],
+        critics=[
+            mlp(space, (256, 256), action_space=actions) for _ in range(2)
+        ],
     )
     agent.compile(keras.optimizers.Adam(3e-4))
     ```
@@ -172,15 +174,14 @@ class TQC(Agent):
                 batch["action"],
                 training=True,
             )
-            errors = [
-                ops.quantile_huber(estimate, fractions, target)
-                for estimate in estimates
-            ]
             losses = [
                 ops.weighted_mean(
-                    keras.ops.mean(error, axis=-1), batch["weight"]
+                    keras.ops.mean(
+                        ops.quantile_huber(estimate, fractions, target), axis=-1
+                    ),
+                    batch["weight"],
                 )
-                for error in errors
+                for estimate in estimates
             ]
             return sum(losses), estimates[0]
 

@@ -23,6 +23,10 @@ class Evaluate(keras.callbacks.Callback):
         seed: Integer seed of the environments and of the exploration.
             Defaults to 1000.
         **kwargs: As in `rl.envs.make`.
+
+    Raises:
+        ValueError: If `episodes` is less than 1; from `fit`, if the agent
+            cannot act in these environments.
     """
 
     writes = ("val_return", "val_length")

@@ -32,6 +32,10 @@ class RecordVideo(keras.callbacks.Callback):
             to 320.
         seed: Integer seed of the environment. Defaults to 1000.
         **kwargs: As in `rl.envs.make`.
+
+    Raises:
+        ValueError: If a number is less than 1.
+        ImportError: For Atari, without `opencv-python-headless`.
     """
 
     def __init__(

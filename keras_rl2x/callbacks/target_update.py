@@ -14,6 +14,9 @@ class TargetUpdate(GraphCallback):
         tau: Float in (0, 1], how far to move: 1 copies (a hard update), less
             averages (Polyak). Defaults to 1.
 
+    Raises:
+        ValueError: If a number does not fit.
+
     Reference:
      - [Mnih et al., 2015](https://doi.org/10.1038/nature14236) (`every`)
      - [Lillicrap et al., 2016](https://arxiv.org/abs/1509.02971) (`tau`)

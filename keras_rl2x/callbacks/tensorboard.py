@@ -14,7 +14,7 @@ class TensorBoard(keras.callbacks.Callback):
     works, counts epochs. Stands behind the callbacks that write logs.
 
     Args:
-        directory: String, where the events go.
+        log_dir: String, where the events go.
         settings: Dict of hyper-parameters for the HParams tab, nested or
             not. Defaults to what the agent's and the optimizer's
             configurations hold.
@@ -22,14 +22,14 @@ class TensorBoard(keras.callbacks.Callback):
 
     reads = ("return", "val_return")
 
-    def __init__(self, directory, settings=None):
+    def __init__(self, log_dir, settings=None):
         super().__init__()
-        self.directory = str(directory)
+        self.log_dir = str(log_dir)
         self.settings = settings
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        self._writer = tf.summary.create_file_writer(self.directory)
+        self._writer = tf.summary.create_file_writer(self.log_dir)
         settings = self.settings or {
             "agent": self.model.get_config(),
             "optimizer": self.model.optimizer.get_config(),

@@ -11,6 +11,7 @@ class UpdatePriorities(GraphCallback):
 
     Raises:
         TypeError: If `replay` has no priorities.
+        ValueError: From `fit`, if the agent gives no `td_error`.
 
     Reference:
      - [Schaul et al., 2016](https://arxiv.org/abs/1511.05952), algorithm 1

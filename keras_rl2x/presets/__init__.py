@@ -30,6 +30,9 @@ from keras_rl2x.presets import td3
 from keras_rl2x.presets import tqc
 from keras_rl2x.presets import trpo
 
+# Numbers that may also be schedules.
+_SCHEDULED = ("learning_rate", "agent.clip", "agent.noise")
+
 # Where a run keeps its settings, beside its agent.
 FILE_NAME = "settings.json"
 
@@ -152,7 +155,7 @@ def _fits(name, old, new):
         return new is None or isinstance(new, str)
     if isinstance(old, (list, tuple)):
         return isinstance(new, (list, tuple))
-    if _is_schedule(old) or name.endswith(("learning_rate", "agent.clip")):
+    if _is_schedule(old) or name.endswith(_SCHEDULED):
         return number or _is_schedule(new)
     # What is left is a group of settings, which cannot be set as a whole.
     return isinstance(old, float) and (number or new is None)

@@ -13,6 +13,7 @@ from keras_rl2x.agents import Agent
 from keras_rl2x.data import state_files
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents import test_continuous
 from tests.agents.test_dqn import Pictures
 
 
@@ -198,6 +199,55 @@ def test_what_no_agent_learns_with(living, monkeypatch):
     monkeypatch.setattr(type(agent), "distribute_strategy", strategy)
     with pytest.raises(ValueError, match="one device.*2 replicas"):
         agent.fit(batches, verbose=0)
+
+
+def test_one_optimizer_cannot_move_two_parts(living):
+    agent, batches = living
+    agent.compile(agent.another_optimizer)
+    with pytest.raises(ValueError, match="its own.*twice.*rm_sprop"):
+        agent.fit(batches, verbose=0)
+
+
+def test_running_statistics_need_rollouts():
+    envs = harness.make_envs(toy.Reach)
+    network = rl.networks.mlp(envs.single_observation_space, normalize=True)
+    critic = rl.networks.mlp(
+        envs.single_observation_space, action_space=envs.single_action_space
+    )
+    agent = rl.agents.DDPG(network, envs.single_action_space, critic)
+    agent.compile("adam")
+    replay = harness.make_replay(envs)
+    callbacks = [
+        rl.callbacks.Collect(envs, replay, warmup=30),
+        rl.callbacks.TargetUpdate(),
+    ]
+    with pytest.raises(ValueError, match="empty.*normalize=False"):
+        agent.fit(replay.dataset(4), callbacks=callbacks, steps_per_epoch=1)
+    # Those that were learnt elsewhere serve as they are.
+    for layer in network.layers:
+        if isinstance(layer, rl.networks.RunningNormalization):
+            layer.update(np.ones((2, 2), "float32"))
+    agent.fit(
+        replay.dataset(4), callbacks=callbacks, steps_per_epoch=1, verbose=0
+    )
+
+
+def test_half_precision_is_loaded_whatever_the_policy_is(tmp_path):
+    path = str(tmp_path / "agent.keras")
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        envs = harness.make_envs(toy.Reach)
+        agent = test_continuous.make(rl.agents.SAC)(envs)
+        agent.compile("adam")
+        batches = tf.data.Dataset.from_tensors(test_continuous.batch_of(envs))
+        harness.train_on(agent, batches)
+        agent.save(path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = rl.load(path)
+    kinds = [type(optimizer) for optimizer in loaded.optimizers]
+    assert kinds == [keras.optimizers.LossScaleOptimizer] * 3
+    harness.assert_same(loaded.get_state(), agent.get_state())
 
 
 def test_state_of_half_precision_goes_through_a_file(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_rl2x.agents.means import Means
+from keras_rl2x.agents.metrics import Means
 
 
 def test_means_of_several_numbers():

@@ -1,0 +1,61 @@
+"""What agents of real actions refuse, beside networks and spaces."""
+
+import keras
+import pytest
+
+import keras_rl2x as rl
+from keras_rl2x import agents
+from keras_rl2x.envs import toy
+from tests.agents import harness
+from tests.agents.test_continuous import make
+from tests.agents.test_continuous import networks
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (agents.TD3, {"actor_every": 0}, "an integer >= 1.*actor_every=0"),
+        (agents.TD3, {"actor_every": 0.5}, "an integer >= 1.*actor_every=0.5"),
+        (agents.CrossQ, {"actor_every": -1}, "must be >= 0.*actor_every=-1"),
+        (agents.TD3, {"target_noise": -0.1}, "must be >= 0.*target_noise=-0.1"),
+        (agents.TD3, {"target_noise_clip": None}, "target_noise_clip=None"),
+        (agents.TD3, {"noise": "0.1"}, "`noise` must be >= 0.*'0.1'"),
+        (agents.DDPG, {"noise": float("nan")}, "`noise` must be >= 0.*nan"),
+        (agents.SAC, {"temperature": "auto"}, "leave it out.*'auto'"),
+        (agents.SAC, {"target_entropy": "auto"}, "leave it out.*'auto'"),
+    ],
+)
+def test_numbers(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(kind, **arguments)(rl.envs.make(toy.Reach))
+
+
+def test_an_optimizer_may_be_named():
+    agent = make(agents.TD3, actor_optimizer="sgd")(rl.envs.make(toy.Reach))
+    assert isinstance(agent.actor_optimizer, keras.optimizers.SGD)
+
+
+def test_an_optimizer_moves_one_part():
+    one = keras.optimizers.Adam()
+    arguments = {"actor_optimizer": one, "temperature_optimizer": one}
+    with pytest.raises(ValueError, match="SAC needs a new optimizer for each"):
+        make(agents.SAC, **arguments)(rl.envs.make(toy.Reach))
+
+
+def test_one_critic_is_not_two():
+    envs = rl.envs.make(toy.Reach)
+    found = networks(agents.SAC, envs)
+    found["critics"] = found["critics"][0]
+    with pytest.raises(ValueError, match="SAC needs 2 critics"):
+        agents.SAC(action_space=envs.single_action_space, **found)
+
+
+def test_critics_share_nothing_with_the_actor():
+    envs = harness.make_envs(toy.Identity)
+    network, other = (
+        rl.networks.mlp(envs.single_observation_space) for _ in range(2)
+    )
+    with pytest.raises(ValueError, match="not the actor's `network`"):
+        agents.DiscreteSAC(
+            network, envs.single_action_space, critics=[network, other]
+        )
