@@ -1,5 +1,10 @@
 """Frames that are stored once, against a naive store of whole stacks."""
 
+import resource
+import shutil
+import sys
+import types
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,6 +15,8 @@ import keras_rl2x as rl
 from keras_rl2x.acting import Driver
 from keras_rl2x.data import frames
 from keras_rl2x.data import state_files
+from keras_rl2x.envs.frames import EpisodicLife
+from keras_rl2x.envs.frames import FrameStack
 
 
 class Noise(gymnasium.Env):
@@ -107,6 +114,67 @@ def test_equal_to_a_naive_store(channels, stack, prioritized, n_step):
     assert replay.capacity == 60
 
 
+class Counting(gymnasium.vector.VectorEnv):
+    """A game of six steps, a life for two of them; images of the step."""
+
+    metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+    num_envs = 1
+    single_action_space = spaces.Discrete(2)
+    action_space = spaces.MultiDiscrete([2])
+    single_observation_space = spaces.Box(0, 255, (2, 2), "uint8")
+    observation_space = spaces.Box(0, 255, (1, 2, 2), "uint8")
+
+    def reset(self, seed=None, options=None):
+        self.now = 0
+        return self._image(), {"lives": np.array([3])}
+
+    def step(self, actions):
+        begins = self.now == 6
+        self.now = 0 if begins else self.now + 1
+        over, no = np.array([self.now == 6]), np.zeros(1, "bool")
+        lives = np.array([3 - self.now // 2])
+        reward = np.array([0.0 if begins else 1.0])
+        return self._image(), reward, over, no, {"lives": lives}
+
+    def _image(self):
+        return np.full((1, 2, 2), 10 + self.now, "uint8")
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_lost_life_ends_what_is_bootstrapped_and_no_stack(n_step):
+    envs = rl.envs.make(FrameStack(EpisodicLife(Counting()), 2))
+    replay = rl.data.Replay(envs, capacity=20, gamma=0.5, n_step=n_step)
+    Naive(envs, replay).live(7)  # A whole game, and the row of its end.
+    batch = next(iter(replay.dataset(500)))
+    drawn = zip(
+        batch["obs"][:, 0, 0].numpy().tolist(),
+        batch["next_obs"][:, 0, 0].numpy().tolist(),
+        batch["reward"].numpy(),
+        batch["discount"].numpy(),
+    )
+    # A life lasts two steps, and the stack goes on from one to the next.
+    one = {
+        ((0, 10), (10, 11), 1, 0.5),
+        ((10, 11), (11, 12), 1, 0),
+        ((11, 12), (12, 13), 1, 0.5),
+        ((12, 13), (13, 14), 1, 0),
+        ((13, 14), (14, 15), 1, 0.5),
+        ((14, 15), (15, 16), 1, 0),
+    }
+    several = {
+        ((0, 10), 1.5, 0),
+        ((10, 11), 1, 0),
+        ((11, 12), 1.5, 0),
+        ((12, 13), 1, 0),
+        ((13, 14), 1.5, 0),
+        ((14, 15), 1, 0),
+    }
+    if n_step == 1:
+        assert {(tuple(o), tuple(n), r, d) for o, n, r, d in drawn} == one
+    else:
+        assert {(tuple(o), r, d) for o, _, r, d in drawn} == several
+
+
 def test_every_live_transition_is_drawn_and_no_other():
     with rl.envs.make(Noise, num_envs=2, frame_stack=4) as envs:
         replay = rl.data.Replay(envs, capacity=20, gamma=0.9)
@@ -183,3 +251,50 @@ def test_100_000_steps_of_atari(game):
                 naive.begin(seed=i)
             for _ in range(10):
                 naive.check(next(batches))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_million_frames_take_no_more_than_was_said(tmp_path):
+    frame = spaces.Box(0, 255, (84, 84), "uint8")
+    envs = types.SimpleNamespace(
+        num_envs=8,
+        frame_stack=4,
+        single_observation_space=spaces.Box(0, 255, (84, 84, 4), "uint8"),
+        single_action_space=spaces.Discrete(6),
+    )
+    rng = np.random.default_rng(0)
+    some = rng.integers(256, size=(16, 8, *frame.shape), dtype="uint8")
+    no = np.zeros((16, 8), "bool")
+    rows = {
+        "obs": np.repeat(some[..., None], 4, axis=-1),
+        "action": np.zeros((16, 8), "int32"),
+        "reward": np.zeros((16, 8), "float32"),
+        "terminated": no,
+        "truncated": no,
+        "dead": no,
+    }
+    before = resident_gb()
+    replay = rl.data.Replay(envs, capacity=1_000_000, gamma=0.99)
+    replay.begin(rows["obs"][0])
+    batches = iter(replay.dataset(32))
+    taken = []
+    for _ in range(12):  # Ten fill it; then it goes round.
+        for _ in range(782):
+            replay.write(rows, rows["obs"][0])
+            next(batches)
+        taken.append(resident_gb() - before)
+    assert replay.size == 1_000_000
+    assert 7.0 < taken[9] < 7.6 and taken[11] - taken[9] < 0.05
+    # There is no room for a second one, on a machine of twice its size.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    state_files.write(replay.get_state(), str(tmp_path / "state"))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - peak) * 1024 < 0.5e9
+    shutil.rmtree(tmp_path / "state")
+
+
+def resident_gb():
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return pages * resource.getpagesize() / 1e9

@@ -356,7 +356,9 @@ def test_without_lives_none_can_be_lost():
 
 def learn(folder, epochs):
     """The weights of a small DQN after so many epochs, saved after each."""
-    with rl.envs.atari("Pong", num_envs=2, size=36, seed=0) as envs:
+    with rl.envs.atari(
+        "Pong", num_envs=2, size=36, seed=0, protocol="sticky"
+    ) as envs:
         space = envs.single_observation_space
         agent = rl.agents.DQN(
             rl.networks.nature_cnn(space, 8, seed=0),
@@ -370,7 +372,7 @@ def learn(folder, epochs):
             steps_per_epoch=16,
             epochs=epochs,
             callbacks=[
-                rl.callbacks.Collect(envs, replay, 4, warmup=20),
+                rl.callbacks.Collect(envs, replay, 4, warmup=20, overlap=True),
                 rl.callbacks.TargetUpdate(every=8),
                 rl.callbacks.Checkpoint(folder),
             ],
