@@ -112,7 +112,7 @@ class CrossQ(Agent):
 
     def train_step(self, batch):
         temperature = soft.temperature(self)
-        action, log_prob = soft.act(self, batch["next_obs"], training=False)
+        action, log_prob = soft.act(self, batch["next_obs"])
         loss, (q_value, error) = self._fit_critics(
             batch, action, temperature * log_prob
         )

@@ -119,7 +119,7 @@ class DiscreteSAC(Agent):
         temperature = soft.temperature(self)
         value_next = ops.soft_value(
             _least(self.target_critics, batch["next_obs"]),
-            self.actor(batch["next_obs"], training=True),
+            self.actor(batch["next_obs"]),
             temperature,
         )
         target = ops.td_target(batch["reward"], batch["discount"], value_next)

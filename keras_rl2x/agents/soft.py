@@ -107,7 +107,7 @@ def mode(agent, obs):
     return spaces.to_env(agent.action_spec, action, keras.ops)
 
 
-def act(agent, obs, training=True):
+def act(agent, obs, training=False):
     """Draws actions in the graph: tuple of them and their log-probabilities."""
     return agent.distribution.sample_and_log_prob(
         agent.actor(obs, training=training), agent.seed_generator
@@ -135,7 +135,7 @@ def improve_actor(agent, obs, value):
     """
 
     def loss_fn():
-        action, log_prob = act(agent, obs)
+        action, log_prob = act(agent, obs, training=True)
         soft_value = value(action) - temperature(agent) * log_prob
         return -keras.ops.mean(soft_value), log_prob
 

@@ -7,38 +7,27 @@ import tensorflow as tf
 import keras_rl2x as rl
 from keras_rl2x import agents
 from keras_rl2x.envs import toy
-from tests.agents import test_continuous
-
-
-def make(optimizer, **arguments):
-    envs = rl.envs.make(toy.Reach)
-    agent = test_continuous.make(agents.CrossQ, **arguments)(envs)
-    agent.compile(optimizer)
-    return agent, test_continuous.batch_of(envs)
-
-
-def draw(agent, obs):
-    """What the agent will draw next; its generator stays as it is."""
-    seed = agent.seed_generator.state.numpy()
-    drawn = agent.distribution.sample_and_log_prob(
-        agent.actor(obs), agent.seed_generator
-    )
-    agent.seed_generator.state.assign(seed)
-    return drawn
+from tests.agents.test_continuous import draw
+from tests.agents.test_continuous import judge
+from tests.agents.test_continuous import lesser
+from tests.agents.test_continuous import networks
+from tests.agents.test_continuous import some
 
 
 def test_an_update_normalizes_both_halves_together():
-    agent, batch = make(keras.optimizers.SGD(0.0), temperature=0.5)
-    action, log_prob = draw(agent, batch["next_obs"])
+    agent, batch = some(agents.CrossQ, temperature=0.5)
+    # Such that neither critic is always the lesser.
+    agent.critic_networks[1].get_layer("value").bias.assign([-0.5])
+    ((action, log_prob),) = draw(agent, batch["next_obs"])
     inputs = {
         "action": tf.concat([batch["action"], action], 0),
         "observation": tf.concat([batch["obs"], batch["next_obs"]], 0),
     }
     both = [critic(inputs, training=True) for critic in agent.critic_networks]
-    following = np.minimum(*(values[4:] for values in both))
-    soft = following - 0.5 * log_prob
+    soft = lesser([values[4:] for values in both]) - 0.5 * log_prob
     target = batch["reward"] + batch["discount"] * soft
-    losses = [np.mean(0.5 * np.square(target - v[:4])) for v in both]
+    errors = [np.square(target - values[:4]) for values in both]
+    losses = [np.mean(batch["weight"] * 0.5 * error) for error in errors]
     values = agent.train_step(batch)
     np.testing.assert_allclose(values["loss"], sum(losses), rtol=1e-5)
     np.testing.assert_allclose(
@@ -50,13 +39,10 @@ def test_no_gradient_goes_through_the_target():
     # The halves meet in the statistics of the batch alone; critics without
     # such layers move as if the target were a constant.
     envs = rl.envs.make(toy.Reach)
-    plain = test_continuous.networks(agents.SAC, envs)
-    agent, batch = make(keras.optimizers.SGD(1.0), **plain)
-    action, log_prob = draw(agent, batch["next_obs"])
-    following = [
-        critic({"action": action, "observation": batch["next_obs"]})
-        for critic in agent.critic_networks
-    ]
+    plain = networks(agents.SAC, envs)
+    agent, batch = some(agents.CrossQ, keras.optimizers.SGD(1.0), **plain)
+    ((action, log_prob),) = draw(agent, batch["next_obs"])
+    following = judge(agent.critic_networks, batch["next_obs"], action)
     target = batch["reward"] + batch["discount"] * (
         np.minimum(*following) - log_prob
     )
@@ -64,7 +50,7 @@ def test_no_gradient_goes_through_the_target():
     inputs = {"action": batch["action"], "observation": batch["obs"]}
     with tf.GradientTape() as tape:
         error = target - critic(inputs)
-        loss = tf.reduce_mean(0.5 * tf.square(error))
+        loss = tf.reduce_mean(batch["weight"] * 0.5 * tf.square(error))
     gradients = tape.gradient(loss, critic.trainable_variables)
     wanted = [
         variable - gradient
@@ -76,7 +62,7 @@ def test_no_gradient_goes_through_the_target():
 
 
 def test_the_actor_moves_in_every_third_update_with_the_temperature():
-    agent, batch = make(keras.optimizers.Adam(1e-2))
+    agent, batch = some(agents.CrossQ, keras.optimizers.Adam(1e-2))
     step = tf.function(agent.train_step, autograph=False)
     moved = []
     for _ in range(6):
@@ -88,20 +74,19 @@ def test_the_actor_moves_in_every_third_update_with_the_temperature():
     assert moved == [no, no, yes, no, no, yes]
 
 
-def test_statistics_follow_the_critics_batches_alone():
-    agent, batch = make(keras.optimizers.Adam(1e-2), actor_every=1)
-    agent.train_step(batch)
+def test_statistics_follow_what_is_fitted_alone():
+    agent, batch = some(agents.CrossQ, keras.optimizers.Adam(1e-2))
+    for _ in range(3):
+        agent.train_step(batch)
     counts = [
-        int(layer.batches)
-        for critic in agent.critics
-        for layer in critic.layers
-        if isinstance(layer, rl.networks.BatchRenormalization)
+        [int(x.batches) for x in network.layers if hasattr(x, "batches")]
+        for network in (agent.network, *agent.critics)
     ]
-    # Before and behind the one hidden layer of two critics; judging the
-    # actor's actions does not count.
-    assert counts == [1, 1, 1, 1]
+    # Before and behind the one hidden layer of each. Neither does judging
+    # the actor's actions count, nor drawing the next ones for the critics.
+    assert counts == [[1, 1], [3, 3], [3, 3]]
 
 
 def test_it_needs_no_targets():
-    agent, _ = make(keras.optimizers.Adam(1e-2))
+    agent, _ = some(agents.CrossQ)
     assert agent.targets == ()

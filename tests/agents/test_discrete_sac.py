@@ -51,9 +51,13 @@ def test_solves_identity():
 
 
 def some(optimizer=None, **arguments):
-    """An agent of toy.Identity, and a batch of four for it."""
+    """An agent whose targets are not their sources, and a batch for it."""
     agent = make_agent(rl.envs.make(toy.Identity), **arguments)
     agent.compile(optimizer or keras.optimizers.SGD(0.0))
+    rng = np.random.default_rng(0)
+    for target, _ in agent.targets:
+        for copy in target.copies:
+            copy.assign_add(rng.normal(0, 0.5, copy.shape))
     batch = {
         "obs": tf.constant([0, 1, 2, 3]),
         "action": tf.constant([0, 1, 0, 3]),
@@ -65,16 +69,18 @@ def some(optimizer=None, **arguments):
     return agent, batch
 
 
-def expectations(agent, obs):
+def expectations(agent, obs, critics):
     """Arrays `[B]`: the lesser values and the entropy under the policy."""
     p = tf.nn.softmax(agent.actor(obs)).numpy()
-    q = np.minimum(*(critic(obs) for critic in agent.critic_networks))
+    q = np.minimum(*(critic(obs) for critic in critics))
     return (p * q).sum(axis=1), -(p * np.log(p)).sum(axis=1)
 
 
 def test_an_update_is_that_of_the_paper():
     agent, batch = some(temperature=0.5)
-    q_next, entropy_next = expectations(agent, batch["next_obs"])
+    q_next, entropy_next = expectations(
+        agent, batch["next_obs"], agent.target_critics
+    )
     soft = q_next + 0.5 * entropy_next
     target = np.array(batch["reward"]) + np.array(batch["discount"]) * soft
     taken = [
@@ -84,7 +90,7 @@ def test_an_update_is_that_of_the_paper():
     losses = [
         np.mean(batch["weight"] * 0.5 * np.square(target - q)) for q in taken
     ]
-    q_value, entropy = expectations(agent, batch["obs"])
+    q_value, entropy = expectations(agent, batch["obs"], agent.critic_networks)
     values = agent.train_step(batch)
     np.testing.assert_allclose(values["loss"], sum(losses), rtol=1e-5)
     np.testing.assert_allclose(values["q_value"], taken[0].mean(), rtol=1e-5)
@@ -98,9 +104,9 @@ def test_an_update_is_that_of_the_paper():
 def test_the_actor_alone_follows_its_loss():
     agent, batch = some(actor_optimizer=keras.optimizers.SGD(1.0))
     critics = [critic.get_weights() for critic in agent.critic_networks]
-    before = expectations(agent, batch["obs"])
+    before = expectations(agent, batch["obs"], agent.critic_networks)
     values = agent.train_step(batch)
-    after = expectations(agent, batch["obs"])
+    after = expectations(agent, batch["obs"], agent.critic_networks)
     assert np.mean(sum(after)) > np.mean(sum(before))
     assert values["temperature"] == 1
     for critic, weights in zip(agent.critic_networks, critics):

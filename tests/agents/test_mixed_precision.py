@@ -10,6 +10,7 @@ from keras_rl2x import compose
 from keras_rl2x.acting import Policy
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents.test_continuous import some
 from tests.agents.test_dqn import Pictures
 
 DTYPE = "mixed_bfloat16"
@@ -203,3 +204,18 @@ def test_every_optimizer_scales_its_loss():
     kinds = {type(optimizer) for optimizer in agent.optimizers}
     assert kinds == {keras.optimizers.LossScaleOptimizer}
     assert len(agent.optimizers) == 3
+
+
+def test_a_scaled_loss_makes_the_same_step():
+    found = []
+    for wrapped in (keras.optimizers.LossScaleOptimizer, lambda same: same):
+        agent, batch = some(
+            rl.agents.SAC,
+            wrapped(keras.optimizers.SGD(1.0)),
+            actor_optimizer=wrapped(keras.optimizers.SGD(1.0)),
+            temperature_optimizer=wrapped(keras.optimizers.SGD(1.0)),
+        )
+        agent.train_step(batch)
+        found.append(agent.get_weights())
+    for scaled, plain in zip(*found):
+        np.testing.assert_allclose(scaled, plain, atol=1e-5)

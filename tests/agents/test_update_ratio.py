@@ -8,6 +8,7 @@ import keras_rl2x as rl
 from keras_rl2x import agents
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents import test_discrete_sac
 from tests.agents.test_continuous import make
 
 # A chunk of 4 updates calls for 1.2 steps.
@@ -19,10 +20,15 @@ def make_dqn(envs):
     return agents.DQN(network, envs.single_action_space, epsilon=0.5, seed=0)
 
 
-def fit(kind, steps_per_execution, chunk=4):
-    env, make_agent = toy.Reach, make(kind)
-    if kind is agents.DQN:
-        env, make_agent = toy.Identity, make_dqn
+DISCRETE = {
+    agents.DQN: make_dqn,
+    agents.DiscreteSAC: test_discrete_sac.make_agent,
+}
+
+
+def fit(kind, overlap, steps_per_execution):
+    env = toy.Identity if kind in DISCRETE else toy.Reach
+    make_agent = DISCRETE.get(kind) or make(kind)
     with rl.envs.make(env, seed=0) as envs:
         agent = make_agent(envs)
         agent.compile(
@@ -31,7 +37,7 @@ def fit(kind, steps_per_execution, chunk=4):
         )
         replay = rl.data.Replay(envs, 200, gamma=0.9)
         collect = rl.callbacks.Collect(
-            envs, replay, RATIO, warmup=WARMUP, chunk=chunk
+            envs, replay, RATIO, warmup=WARMUP, chunk=4, overlap=overlap
         )
         agent.fit(
             replay.dataset(16),
@@ -44,11 +50,21 @@ def fit(kind, steps_per_execution, chunk=4):
 
 
 @pytest.mark.parametrize(
-    "kind", [agents.DQN, agents.DDPG, agents.SAC, agents.TD3]
+    ("kind", "overlap"),
+    [
+        (agents.DQN, False),
+        (agents.DQN, True),
+        (agents.DDPG, False),
+        (agents.SAC, False),
+        (agents.TD3, False),
+        (agents.TQC, False),
+        (agents.DiscreteSAC, False),
+        pytest.param(agents.CrossQ, False, marks=pytest.mark.slow),
+    ],
 )
-def test_more_updates_than_steps(kind):
-    one, _ = fit(kind, steps_per_execution=1)
-    agent, collect = fit(kind, steps_per_execution=4)
+def test_more_updates_than_steps(kind, overlap):
+    one, _ = fit(kind, overlap, steps_per_execution=1)
+    agent, collect = fit(kind, overlap, steps_per_execution=4)
     assert int(agent.optimizer.iterations.numpy()) == UPDATES
     # Each update has called for its part of a step: taken, or still owed.
     owed = collect.get_state()["owed"]
