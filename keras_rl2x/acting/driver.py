@@ -181,11 +181,11 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
         episodes: Integer.
         seed: Integer, given to `envs.reset`.
         on_step: Function of no arguments, called before each step (to render,
-            say). Defaults to `None`.
+            say); where it returns `True`, the play is over. Defaults to `None`.
 
     Returns:
         `Episodes`: two arrays `[episodes]`, their returns (the undiscounted
-        sum of rewards) and lengths (in steps).
+        sum of rewards) and lengths (in steps); of those that were complete.
     """
     num_envs = envs.num_envs
     left = np.full(num_envs, episodes // num_envs)
@@ -195,8 +195,8 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
     obs, _ = envs.reset(seed=seed)
     begins, ended = np.ones(num_envs, "bool"), np.zeros(num_envs, "bool")
     while left.any():
-        if on_step:
-            on_step()
+        if on_step and on_step():
+            break
         action = act(obs, begins)
         obs, reward, terminated, truncated, info = envs.step(action)
         begins, ended = ended, episode_over(terminated, truncated, info)

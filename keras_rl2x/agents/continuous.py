@@ -121,7 +121,7 @@ def build_actor(agent, network, actor_optimizer, noise, noise_correlation):
     """
     leaf = action_leaf(agent)
     agent.network = network
-    agent.noise = noise if callable(noise) else check(noise=noise)
+    agent.noise = noise if callable(noise) else nonnegative(noise=noise)
     agent.noise_correlation = check_correlation(agent, noise_correlation)
     agent.sampler = functools.partial(samplers.noisy, shape=leaf.shape)
     agent.actor = networks.real_actions(
@@ -132,7 +132,7 @@ def build_actor(agent, network, actor_optimizer, noise, noise_correlation):
     )
 
 
-def check(**number):
+def nonnegative(**number):
     """One argument, a number >= 0, by its name; else raises `ValueError`."""
     ((name, value),) = number.items()
     if not isinstance(value, (int, float)) or not value >= 0:
@@ -142,7 +142,10 @@ def check(**number):
 
 def check_every(actor_every):
     """The argument `actor_every`, if it is an integer >= 1."""
-    if int(check(actor_every=actor_every)) != actor_every or actor_every < 1:
+    if (
+        int(nonnegative(actor_every=actor_every)) != actor_every
+        or actor_every < 1
+    ):
         raise ValueError(
             f"`actor_every` must be an integer >= 1. Received: {actor_every=}"
         )

@@ -79,8 +79,8 @@ class TD3(Agent):
             self, network, actor_optimizer, noise, noise_correlation
         )
         continuous.build_critics(self, critics, 2)
-        self.target_noise = continuous.check(target_noise=target_noise)
-        self.target_noise_clip = continuous.check(
+        self.target_noise = continuous.nonnegative(target_noise=target_noise)
+        self.target_noise_clip = continuous.nonnegative(
             target_noise_clip=target_noise_clip
         )
         self.actor_every = continuous.check_every(actor_every)

@@ -66,6 +66,7 @@ class RecordVideo(keras.callbacks.Callback):
         )
         self._make().close()  # Fails now, if it does, not after hours.
         self._policy = None
+        self._writer = None
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
@@ -86,8 +87,8 @@ class RecordVideo(keras.callbacks.Callback):
         frames = []
 
         def render():
-            if len(frames) < self.max_frames:
-                frames.append(self._shrink(environments.render()[0]))
+            frames.append(self._shrink(environments.render()[0]))
+            return len(frames) == self.max_frames
 
         # Closed each time: a renderer that is closed later, when Python gets
         # round to it, may take that of other environments along (pygame's).
@@ -103,11 +104,17 @@ class RecordVideo(keras.callbacks.Callback):
         path = os.path.join(self.directory, f"episode_{env_steps:09d}.gif")
         with open(path, "wb") as file:
             file.write(image)
-        writer = tf.summary.create_file_writer(self.directory)
-        with writer.as_default(step=env_steps):
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(self.directory)
+        with self._writer.as_default(step=env_steps):
             _write_image("episode", image, frames[0].size)
-        writer.close()
+        self._writer.flush()
         return path
+
+    def on_fit_exit(self):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _shrink(self, pixels):
         image = Image.fromarray(pixels)

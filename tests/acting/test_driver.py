@@ -399,6 +399,15 @@ def test_on_step_is_called_before_each_step():
     assert calls == [-1, 0, 1, 2, 3, 4, 5]
 
 
+def test_on_step_ends_the_play():
+    act = Counting()
+    played = play_episodes(
+        scripts(3), act, 4, 0, on_step=lambda: act.calls == 5
+    )
+    # An episode of three steps, and a reset; the second is not complete.
+    assert act.calls == 5 and played.lengths.tolist() == [3]
+
+
 def test_the_seed_of_play_decides():
     with envs.make("CartPole-v1", 2) as made:
 

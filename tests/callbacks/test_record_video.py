@@ -53,6 +53,7 @@ def test_records_every_second_epoch(living, tmp_path):
     files = sorted(glob.glob(f"{tmp_path}/*.gif"))
     names = [f"{tmp_path}/episode_{step:09d}.gif" for step in steps]
     assert files == names
+    assert len(glob.glob(f"{tmp_path}/events*")) == 1
     in_events = images(tmp_path)
     assert [step for step, _ in in_events] == steps
     for image in [*map(Image.open, files), *(i for _, i in in_events)]:
