@@ -6,9 +6,9 @@ from keras_rl2x import ops
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
-from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
+from keras_rl2x.networks.value_heads import streams
 
 ACTION_DISTRIBUTION_HEADS = ("q_values", "dueling")
 

@@ -5,7 +5,6 @@ import math
 import keras
 
 from keras_rl2x import spaces
-from keras_rl2x.networks.backbones import dense
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.memory import memory_size
 from keras_rl2x.networks.memory import observation_input
@@ -239,45 +238,6 @@ def linear(units, name, seed, noisy=False):
     initializer = keras.initializers.GlorotUniform(seed)
     return keras.layers.Dense(
         int(units), kernel_initializer=initializer, name=name
-    )
-
-
-def streams(width, value_units, action_units, name, seed, noisy=False):
-    """The two halves of a dueling head, each with a hidden layer of its own.
-
-    Without these, one linear layer would do: it can be the sum of the two.
-
-    Args:
-        width: Integer F, of the features; hidden layers are as wide, but not
-            wider than 512, as in the paper.
-        value_units: Integer, how many numbers the state is given.
-        action_units: Integer, how many all actions are given.
-        name: String, of the actions' last layer.
-        seed: Integer seed of the initial weights, or `None`.
-        noisy: Boolean, whether the layers are `NoisyDense`.
-
-    Returns:
-        Tuple of functions of features `[..., F]`: to `[..., value_units]`, and
-        to `[..., action_units]`.
-
-    References:
-     - [Wang et al., 2016](https://arxiv.org/abs/1511.06581), section 3.1
-     - [Hessel et al., 2018](https://arxiv.org/abs/1710.02298)
-    """
-    # With one seed for all, a layer would begin as a part of another.
-    seeds = [None if seed is None else seed + i for i in range(4)]
-
-    def stream(units, name, seed, hidden_seed):
-        initializer = keras.initializers.GlorotUniform(hidden_seed)
-        hidden = dense(
-            min(width, 512), initializer, "relu", noisy, f"{name}_hidden"
-        )
-        outputs = linear(units, name, seed, noisy)
-        return lambda features: outputs(hidden(features))
-
-    return (
-        stream(value_units, "value", seeds[1], seeds[2]),
-        stream(action_units, name, seeds[0], seeds[3]),
     )
 
 

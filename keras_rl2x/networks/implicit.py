@@ -9,10 +9,10 @@ from keras_rl2x.networks.distributional import check_head
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
-from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 from keras_rl2x.networks.value_heads import Centre
+from keras_rl2x.networks.value_heads import streams
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")

@@ -2,10 +2,10 @@
 
 import keras
 
+from keras_rl2x.networks.backbones import dense
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
-from keras_rl2x.networks.heads import streams
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 
@@ -80,3 +80,42 @@ def action_values(
         q = linear(num_actions, "q_values", seed, noisy)(features)
     q = masked(q, backbone.input)
     return keras.Model(backbone.input, q, name="action_values")
+
+
+def streams(width, value_units, action_units, name, seed, noisy=False):
+    """The two halves of a dueling head, each with a hidden layer of its own.
+
+    Without these, one linear layer would do: it can be the sum of the two.
+
+    Args:
+        width: Integer F, of the features; hidden layers are as wide, but not
+            wider than 512, as in the paper.
+        value_units: Integer, how many numbers the state is given.
+        action_units: Integer, how many all actions are given.
+        name: String, of the actions' last layer.
+        seed: Integer seed of the initial weights, or `None`.
+        noisy: Boolean, whether the layers are `NoisyDense`.
+
+    Returns:
+        Tuple of functions of features `[..., F]`: to `[..., value_units]`, and
+        to `[..., action_units]`.
+
+    References:
+     - [Wang et al., 2016](https://arxiv.org/abs/1511.06581), section 3.1
+     - [Hessel et al., 2018](https://arxiv.org/abs/1710.02298)
+    """
+    # With one seed for all, a layer would begin as a part of another.
+    seeds = [None if seed is None else seed + i for i in range(4)]
+
+    def stream(units, name, seed, hidden_seed):
+        initializer = keras.initializers.GlorotUniform(hidden_seed)
+        hidden = dense(
+            min(width, 512), initializer, "relu", noisy, f"{name}_hidden"
+        )
+        outputs = linear(units, name, seed, noisy)
+        return lambda features: outputs(hidden(features))
+
+    return (
+        stream(value_units, "value", seeds[1], seeds[2]),
+        stream(action_units, name, seeds[0], seeds[3]),
+    )
