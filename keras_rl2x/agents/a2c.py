@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -81,8 +82,8 @@ class A2C(Agent):
             normalize_rewards,
             noise_correlation,
         )
-        self.lambda_ = lambda_
-        self.value_weight = value_weight
+        self.lambda_ = arguments.fraction(lambda_=lambda_)
+        self.value_weight = arguments.nonnegative(value_weight=value_weight)
         self.entropy_weight = entropy_weight
         self.normalize_advantage = normalize_advantage
         self.built = True

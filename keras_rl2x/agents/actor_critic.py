@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -65,7 +66,7 @@ class ActorCritic(Agent):
     ):
         super().__init__(action_space, seed, **kwargs)
         on_policy.build(self, network, critic, log_std)
-        self.value_weight = value_weight
+        self.value_weight = arguments.nonnegative(value_weight=value_weight)
         self.built = True
 
     @property

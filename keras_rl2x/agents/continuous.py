@@ -10,6 +10,7 @@ from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 from keras_rl2x.acting.noise import check_correlation
+from keras_rl2x.agents import arguments
 
 
 def build_critics(agent, critics, count=None, head=networks.critic_value):
@@ -121,7 +122,9 @@ def build_actor(agent, network, actor_optimizer, noise, noise_correlation):
     """
     leaf = action_leaf(agent)
     agent.network = network
-    agent.noise = noise if callable(noise) else nonnegative(noise=noise)
+    if not callable(noise):
+        arguments.nonnegative(noise=noise)
+    agent.noise = noise
     agent.noise_correlation = check_correlation(agent, noise_correlation)
     agent.sampler = functools.partial(samplers.noisy, shape=leaf.shape)
     agent.actor = networks.real_actions(
@@ -130,26 +133,6 @@ def build_actor(agent, network, actor_optimizer, noise, noise_correlation):
     agent.actor_optimizer = build_optimizer(
         agent, actor_optimizer, 1e-3, agent.actor.trainable_variables
     )
-
-
-def nonnegative(**number):
-    """One argument, a number >= 0, by its name; else raises `ValueError`."""
-    ((name, value),) = number.items()
-    if not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"`{name}` must be >= 0. Received: {name}={value!r}")
-    return value
-
-
-def check_every(actor_every):
-    """The argument `actor_every`, if it is an integer >= 1."""
-    if (
-        int(nonnegative(actor_every=actor_every)) != actor_every
-        or actor_every < 1
-    ):
-        raise ValueError(
-            f"`actor_every` must be an integer >= 1. Received: {actor_every=}"
-        )
-    return int(actor_every)
 
 
 def shaped(agent, action):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent
@@ -100,7 +101,7 @@ class CrossQ(Agent):
             noise_correlation,
         )
         continuous.build_online_critics(self, critics, 2)
-        self.actor_every = continuous.check_every(actor_every)
+        self.actor_every = arguments.integer(actor_every=actor_every)
         self.built = True
 
     @property

@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -100,9 +101,13 @@ class PPO(Agent):
             normalize_rewards,
             noise_correlation,
         )
+        if not callable(clip):
+            arguments.positive(clip=clip)
+        if value_clip is not None:
+            arguments.positive(value_clip=value_clip)
         self.clip = clip
-        self.lambda_ = lambda_
-        self.value_weight = value_weight
+        self.lambda_ = arguments.fraction(lambda_=lambda_)
+        self.value_weight = arguments.nonnegative(value_weight=value_weight)
         self.entropy_weight = entropy_weight
         self.value_clip = value_clip
         self.normalize_advantage = normalize_advantage

@@ -5,6 +5,7 @@ import keras
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.acting import samplers
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents import value_based
 from keras_rl2x.agents.agent import Agent
@@ -68,13 +69,9 @@ class PQN(Agent):
         seed=None,
         **kwargs,
     ):
-        if not 0 <= lambda_ <= 1:
-            raise ValueError(
-                f"`lambda_` must be in [0, 1]. Received: {lambda_=}"
-            )
         super().__init__(action_space, seed, **kwargs)
         num_actions = value_based.store(self, network, epsilon, head)
-        self.lambda_ = lambda_
+        self.lambda_ = arguments.fraction(lambda_=lambda_)
         self.loss_name = "squared"
         self.q_network = networks.action_values(
             network, num_actions, head, seed
@@ -115,7 +112,7 @@ class PQN(Agent):
     def train_step(self, batch):
         networks.resample_noise(self.q_network, self.seed_generator)
         loss, q_value, td_error = value_based.fit_values(
-            self, batch, batch["return"]
+            self, batch, batch["return"], ops.live_mean
         )
         return self.finish(
             batch,

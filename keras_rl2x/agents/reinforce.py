@@ -3,6 +3,7 @@
 import keras
 
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 
@@ -65,7 +66,9 @@ class REINFORCE(Agent):
         super().__init__(action_space, seed, **kwargs)
         on_policy.build(self, network, baseline, log_std)
         self.baseline = baseline
-        self.baseline_weight = baseline_weight
+        self.baseline_weight = arguments.nonnegative(
+            baseline_weight=baseline_weight
+        )
         self.built = True
 
     @property

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents.agent import Agent
 
@@ -79,11 +80,11 @@ class TD3(Agent):
             self, network, actor_optimizer, noise, noise_correlation
         )
         continuous.build_critics(self, critics, 2)
-        self.target_noise = continuous.nonnegative(target_noise=target_noise)
-        self.target_noise_clip = continuous.nonnegative(
+        self.target_noise = arguments.nonnegative(target_noise=target_noise)
+        self.target_noise_clip = arguments.nonnegative(
             target_noise_clip=target_noise_clip
         )
-        self.actor_every = continuous.check_every(actor_every)
+        self.actor_every = arguments.integer(actor_every=actor_every)
         self.target_actor = networks.Target(self.actor)
         self.built = True
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.natural_gradient import assign
@@ -47,8 +48,8 @@ class TRPO(Agent):
 
     Raises:
         TypeError: If the action space is of another kind.
-        ValueError: If a network's output, or the correlation, does not fit,
-            or there is no critic.
+        ValueError: If a network's output, or a number, does not fit, or there
+            is no critic.
 
     Reference:
      - [Schulman et al., 2015](https://arxiv.org/abs/1502.05477), section 6 and
@@ -117,14 +118,20 @@ class TRPO(Agent):
             normalize_rewards,
             noise_correlation,
         )
-        self.max_kl = max_kl
-        self.lambda_ = lambda_
-        self.cg_iterations = cg_iterations
-        self.cg_damping = cg_damping
-        self.line_search_steps = line_search_steps
-        self.line_search_shrink = line_search_shrink
-        self.critic_passes = critic_passes
-        self.critic_minibatch_size = critic_minibatch_size
+        self.max_kl = arguments.positive(max_kl=max_kl)
+        self.lambda_ = arguments.fraction(lambda_=lambda_)
+        self.cg_iterations = arguments.integer(cg_iterations=cg_iterations)
+        self.cg_damping = arguments.nonnegative(cg_damping=cg_damping)
+        self.line_search_steps = arguments.integer(
+            line_search_steps=line_search_steps
+        )
+        self.line_search_shrink = arguments.fraction(
+            line_search_shrink=line_search_shrink
+        )
+        self.critic_passes = arguments.integer(critic_passes=critic_passes)
+        self.critic_minibatch_size = arguments.integer(
+            critic_minibatch_size=critic_minibatch_size
+        )
         self.built = True
 
     @property
@@ -159,7 +166,9 @@ class TRPO(Agent):
 
         with tf.GradientTape() as tape:
             before = surrogate()
-        gradient = flatten(tape.gradient(before, variables))
+        gradient = flatten(
+            tape.gradient(before, variables, unconnected_gradients="zero")
+        )
         direction = ops.conjugate_gradient(fisher, gradient, self.cg_iterations)
         curvature = keras.ops.sum(direction * fisher(direction))
         step = direction * keras.ops.sqrt(2 * self.max_kl / curvature)

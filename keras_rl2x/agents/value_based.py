@@ -89,13 +89,15 @@ def resample_noise(agent):
         networks.resample_noise(target, agent.seed_generator)
 
 
-def fit_values(agent, batch, target):
+def fit_values(agent, batch, target, mean=ops.weighted_mean):
     """Moves the values of the actions taken towards a target.
 
     Args:
         agent: An `Agent` that was built by `build`.
         batch: Dict of tensors, as `data.Replay.dataset` gives.
         target: Tensor `[B]`.
+        mean: Function of errors `[B]` and weights `[B]`. Defaults to
+            `ops.weighted_mean`, where a lesser weight shrinks the step.
 
     Returns:
         Tuple: the scalar loss; and tensors `[B]`, the values and the sizes of
@@ -107,7 +109,7 @@ def fit_values(agent, batch, target):
         q_value = ops.take(q_values, batch["action"])  # [B]
         td_error = target - q_value
         error = LOSSES[agent.loss_name](td_error)
-        return ops.weighted_mean(error, batch["weight"]), (q_value, td_error)
+        return mean(error, batch["weight"]), (q_value, td_error)
 
     loss, (q_value, td_error) = agent.minimize(
         loss_fn, agent.q_network.trainable_variables

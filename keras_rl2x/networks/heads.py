@@ -18,15 +18,26 @@ _CRITIC_INPUTS = {"action", "observation"}
 class MaskActions(keras.layers.Layer):
     """Values `[B, A]` where the mask is not 0, elsewhere `spaces.MASKED`.
 
-    Where nothing is allowed, as environments say of final observations, all
-    values stay: a truncated episode is bootstrapped from there.
+    Args:
+        choice: Boolean, whether one action must be chosen. Where nothing is
+            allowed, as environments say of final observations, all values
+            stay then: a truncated episode is bootstrapped from there. (Of
+            bits, none need be set.) Defaults to `True`.
     """
+
+    def __init__(self, choice=True, **kwargs):
+        super().__init__(**kwargs)
+        self.choice = choice
 
     def call(self, values, mask):
         flat = keras.ops.reshape(mask, (-1, values.shape[-1]))
         allowed = keras.ops.cast(flat, "bool")
-        none = ~keras.ops.any(allowed, axis=-1, keepdims=True)
-        return keras.ops.where(allowed | none, values, spaces.MASKED)
+        if self.choice:
+            allowed |= ~keras.ops.any(allowed, axis=-1, keepdims=True)
+        return keras.ops.where(allowed, values, spaces.MASKED)
+
+    def get_config(self):
+        return {**super().get_config(), "choice": self.choice}
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -101,7 +112,8 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
     if real:
         params = AppendLogStd(log_std, name="log_std")(params)
     else:
-        params = masked(params, observation_input(network))
+        choice = leaf.kind != "multi_binary"
+        params = masked(params, observation_input(network), choice)
     if critic is not None:
         critic = as_functional(critic)
         vector(critic, critic.output)
@@ -203,8 +215,14 @@ def action_logits(network, num_actions, seed=None):
     return keras.Model(network.input, logits, name="policy")
 
 
-def masked(values, obs):
-    """The values, if the observation says which actions are allowed."""
+def masked(values, obs, choice=True):
+    """The values, if the observation says which actions are allowed.
+
+    Args:
+        values: Tensor `[B, A]`.
+        obs: The network's observation input.
+        choice: As in `MaskActions`. Defaults to `True`.
+    """
     if not isinstance(obs, dict) or "action_mask" not in obs:
         return values
     mask = obs["action_mask"]
@@ -214,7 +232,7 @@ def masked(values, obs):
             f"the {values.shape[-1]} actions (of `MultiDiscrete`, for each "
             f"category of each entry). Received: shape {tuple(mask.shape[1:])}"
         )
-    return MaskActions(name="mask")(values, mask)
+    return MaskActions(choice, name="mask")(values, mask)
 
 
 def vector(backbone, features):

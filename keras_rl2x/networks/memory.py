@@ -104,7 +104,9 @@ def lstm(
         seed=seed,  # Of a dropout that it does not have, but saved.
         name="lstm",
     )(x, [output, cell])
-    after = keras.layers.Concatenate(name="remembered")([output, cell])
+    after = keras.layers.Concatenate(name="remembered", dtype="float32")(
+        [output, cell]
+    )
     return keras.Model(
         {"observation": entries, "memory": before},
         [features, after],

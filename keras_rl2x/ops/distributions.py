@@ -101,8 +101,8 @@ class MultiCategorical:
 
     def _split(self, logits):
         sizes = [part.num_params for part in self.parts]
-        ends = list(itertools.accumulate(sizes))[:-1]
-        return keras.ops.split(logits, ends, axis=-1)
+        ends = itertools.accumulate(sizes)
+        return [logits[:, end - n : end] for n, end in zip(sizes, ends)]
 
     def _sum(self, method, *arguments):
         terms = zip(self.parts, *arguments)

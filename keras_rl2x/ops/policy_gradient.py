@@ -129,4 +129,5 @@ def approximate_kl(log_prob, old_log_prob):
     """
     assert_rank(1, log_prob=log_prob, old_log_prob=old_log_prob)
     log_ratio = log_prob - old_log_prob
-    return keras.ops.exp(log_ratio) - 1 - log_ratio
+    # Of small ratios `exp` - 1 would lose all digits.
+    return keras.ops.expm1(log_ratio) - log_ratio

@@ -16,11 +16,11 @@ from tests.agents.test_continuous import networks
     [
         (agents.TD3, {"actor_every": 0}, "an integer >= 1.*actor_every=0"),
         (agents.TD3, {"actor_every": 0.5}, "an integer >= 1.*actor_every=0.5"),
-        (agents.CrossQ, {"actor_every": -1}, "must be >= 0.*actor_every=-1"),
-        (agents.TD3, {"target_noise": -0.1}, "must be >= 0.*target_noise=-0.1"),
+        (agents.CrossQ, {"actor_every": -1}, "an integer >= 1.*actor_every=-1"),
+        (agents.TD3, {"target_noise": -0.1}, ">= 0.*target_noise=-0.1"),
         (agents.TD3, {"target_noise_clip": None}, "target_noise_clip=None"),
-        (agents.TD3, {"noise": "0.1"}, "`noise` must be >= 0.*'0.1'"),
-        (agents.DDPG, {"noise": float("nan")}, "`noise` must be >= 0.*nan"),
+        (agents.TD3, {"noise": "0.1"}, "`noise` must be a number.*'0.1'"),
+        (agents.DDPG, {"noise": float("nan")}, "`noise` must be.*nan"),
         (agents.SAC, {"temperature": "auto"}, "leave it out.*'auto'"),
         (agents.SAC, {"target_entropy": "auto"}, "leave it out.*'auto'"),
     ],
@@ -28,6 +28,37 @@ from tests.agents.test_continuous import networks
 def test_numbers(kind, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(kind, **arguments)(rl.envs.make(toy.Reach))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (agents.PPO, {"clip": -0.2}, "`clip` must be a number > 0.*-0.2"),
+        (agents.PPO, {"clip": "0.2"}, "`clip` must be a number > 0.*'0.2'"),
+        (agents.PPO, {"value_clip": -1.0}, "`value_clip` must be.*-1.0"),
+        (agents.PPO, {"lambda_": 95}, r"`lambda_` must be in \[0, 1\].*95"),
+        (agents.A2C, {"lambda_": -1}, r"`lambda_` must be in \[0, 1\].*-1"),
+        (agents.A2C, {"value_weight": -1}, "`value_weight` must be.*-1"),
+        (agents.TRPO, {"max_kl": 0}, "`max_kl` must be a number > 0.*0"),
+        (agents.TRPO, {"cg_iterations": 0}, "an integer >= 1.*iterations=0"),
+        (agents.TRPO, {"line_search_steps": 0}, "an integer >= 1.*steps=0"),
+        (agents.TRPO, {"line_search_shrink": 1.5}, r"in \[0, 1\].*1.5"),
+        (agents.TRPO, {"critic_minibatch_size": 0}, "an integer >= 1.*=0"),
+        (agents.REINFORCE, {"baseline_weight": -1}, "`baseline_weight` must"),
+        (agents.ActorCritic, {"value_weight": "1"}, "`value_weight` must"),
+        (agents.PQN, {"lambda_": 2}, r"`lambda_` must be in \[0, 1\].*2"),
+    ],
+)
+def test_numbers_of_agents_that_learn_from_rollouts(kind, arguments, message):
+    second = {agents.TRPO: "critic"}.get(kind)
+    with pytest.raises(ValueError, match=message):
+        if kind is agents.PQN:
+            envs = rl.envs.make(toy.Identity)
+            network = rl.networks.mlp(envs.single_observation_space)
+            agents.PQN(network, envs.single_action_space, **arguments)
+        else:
+            make_agent = harness.on_policy(kind, second, **arguments)
+            make_agent(rl.envs.make(toy.Identity))
 
 
 def test_an_optimizer_may_be_named():

@@ -155,6 +155,21 @@ def test_keras_global_policy_is_that_of_the_backbone(algorithm, global_policy):
     assert keras.config.dtype_policy() == global_policy
 
 
+def test_a_memory_keeps_all_digits(global_policy):
+    with rl.envs.make(toy.Memory, 4, seed=0) as envs:
+        network = rl.networks.lstm(envs.single_observation_space, (8,), 8)
+        agent = rl.agents.PPO(network, envs.single_action_space, seed=0)
+        agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=4)
+        rollout = rl.data.Rollout(envs, steps=8, gamma=0.9)
+        history = agent.fit(
+            rollout.dataset(16, 2, sequences=True),
+            steps_per_epoch=8,
+            callbacks=[rl.callbacks.Collect(envs, rollout)],
+            verbose=0,
+        ).history
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_acting_copies_operations(global_policy):
     envs = harness.make_envs("CartPole-v1")
     obs = keras.Input(envs.single_observation_space.shape)

@@ -133,7 +133,7 @@ def test_an_update_follows_the_error_of_what_was_done():
     with tf.GradientTape() as tape:
         q_values = batch["obs"] @ before[0] + before[1]
         error = batch["return"] - harness.of_actions(q_values, batch)
-        loss = tf.reduce_mean(batch["weight"] * error**2 / 2)
+        loss = harness.mean_of_live(error**2 / 2, batch)
     gradients = tape.gradient(loss, before)
     logs = agent.train_step(batch)
     for new, old, gradient in zip(agent.trainable_variables, before, gradients):

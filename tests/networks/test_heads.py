@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces as gym
 
+from keras_rl2x import agents
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
@@ -232,6 +233,18 @@ def test_mask_actions_by_hand(dtype):
     # Nothing is allowed in the second row: all its values stay.
     np.testing.assert_array_equal(
         masked, [[1, MASKED, 3], [4, 5, 6], [7, 8, 9]]
+    )
+
+
+def test_of_bits_none_need_be_set(tmp_path):
+    space = gym.Dict(action_mask=gym.MultiBinary(3), at=SPACE)
+    agent = agents.PPO(networks.mlp(space, (8,)), gym.MultiBinary(3), seed=0)
+    actions = agent.act(MASKED_OBS)
+    assert not actions[MASK == 0].any()
+    agent.policy_network.save(tmp_path / "bits.keras")
+    loaded = keras.saving.load_model(tmp_path / "bits.keras")
+    np.testing.assert_array_equal(
+        loaded(MASKED_OBS), agent.policy_network(MASKED_OBS)
     )
 
 

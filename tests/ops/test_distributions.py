@@ -22,6 +22,7 @@ DISCRETE = {
     "discrete": gym.Discrete(4, start=3),
     "one": gym.Discrete(1),
     "multi_discrete": gym.MultiDiscrete([2, 3, 4]),
+    "multi_discrete_one": gym.MultiDiscrete([3]),
     "multi_discrete_2d": gym.MultiDiscrete([[2, 3], [1, 2]]),
     "multi_binary": gym.MultiBinary(3),
     "multi_binary_2d": gym.MultiBinary([2, 2]),

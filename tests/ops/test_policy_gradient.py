@@ -216,6 +216,11 @@ def test_approximate_kl_is_never_negative():
     difference = tf.linspace(-5.0, 5.0, 101)
     kl = ops.approximate_kl(difference, tf.zeros(101))
     assert np.min(kl) >= 0
+    small = np.linspace(-1e-3, 1e-3, 1_001).astype("float32")
+    kl = ops.approximate_kl(tf.constant(small), tf.zeros(1_001))
+    assert np.min(kl) >= 0
+    # A half of the square, to the leading order.
+    np.testing.assert_allclose(np.mean(kl), np.mean(small**2) / 2, rtol=1e-2)
 
 
 def test_approximate_kl_is_the_kl_in_the_mean():

@@ -1,0 +1,35 @@
+"""Checks of the numbers that agents are given, each by its name.
+
+`positive(max_kl=max_kl)` gives the number back, or raises a `ValueError` that
+says what it must be.
+"""
+
+import numbers
+
+
+def nonnegative(**argument):
+    """A number >= 0."""
+    return _number(argument, lambda value: value >= 0, "a number >= 0")
+
+
+def positive(**argument):
+    """A number > 0."""
+    return _number(argument, lambda value: value > 0, "a number > 0")
+
+
+def fraction(**argument):
+    """A number from 0 to 1."""
+    return _number(argument, lambda value: 0 <= value <= 1, "in [0, 1]")
+
+
+def integer(**argument):
+    """An integer >= 1."""
+    must = "an integer >= 1"
+    return _number(argument, lambda value: value >= 1, must, numbers.Integral)
+
+
+def _number(argument, fits, must, kind=numbers.Real):
+    ((name, value),) = argument.items()
+    if not isinstance(value, kind) or not fits(value):
+        raise ValueError(f"`{name}` must be {must}. Received: {name}={value!r}")
+    return value
