@@ -115,7 +115,7 @@ def evaluate(
 
     Args:
         agent: An `Agent`, or the path of one saved as `.keras`.
-        env: As in `rl.envs.make`.
+        env: As in `rl.envs.make`; it is closed in the end.
         episodes: Integer. Defaults to 100.
         seed: Integer seed of the environments. Defaults to 1.
         num_envs: Integer, how many play at once. Defaults to at most 20.
@@ -134,6 +134,8 @@ def evaluate(
         agent = load(agent)
     if episodes < 1:
         raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        num_envs = num_envs or env.num_envs
     num_envs = num_envs or min(episodes, 20)
     with envs.make(env, num_envs, **kwargs) as environments:
         agent.check_spaces(environments)
@@ -274,9 +276,19 @@ def _find_folder(log_dir, settings, resume):
 
 
 def _begin(log_dir, settings):
+    path = os.path.join(log_dir, presets.FILE_NAME)
+    if os.path.exists(path):
+        return  # A run that is resumed: these are its settings.
     os.makedirs(log_dir, exist_ok=True)
-    with open(os.path.join(log_dir, presets.FILE_NAME), "w") as text:
-        json.dump(settings, text, indent=1)
+    _write(path, lambda file: json.dump(settings, file, indent=1))
+
+
+def _write(path, write):
+    """Writes a text file whole, or not at all."""
+    aside = f"{path}.writing"
+    with open(aside, "w", newline="") as file:
+        write(file)
+    os.replace(aside, path)
 
 
 def _differences(begun, now, prefix=""):
@@ -296,8 +308,6 @@ def _cut_history(path, epoch):
     if not os.path.exists(path):
         return
     with open(path, newline="") as file:
-        header, *lines = list(csv.reader(file))
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(line for line in lines if int(line[0]) < epoch)
+        lines = list(csv.reader(file))
+    kept = lines[:1] + [line for line in lines[1:] if int(line[0]) < epoch]
+    _write(path, lambda file: csv.writer(file).writerows(kept))

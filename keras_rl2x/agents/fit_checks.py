@@ -19,8 +19,8 @@ def check(agent, dataset):
     Raises:
         ValueError: If the agent was compiled with what it does not use, an
             optimizer accumulates gradients, the agent was made for several
-            devices, running statistics would stay empty, or `Collect` fills
-            something else than `dataset` is drawn from; see also
+            devices, running statistics would stay empty, or a callback works
+            on something else than `dataset` is drawn from; see also
             `check_callbacks`.
     """
     compiled = agent.get_compile_config() or {}
@@ -56,13 +56,20 @@ def check(agent, dataset):
     _check_statistics(agent)
     source = getattr(dataset, "source", None)
     for callback in agent.fit_callbacks:
-        filled = getattr(callback, "fills", None)
-        if source is not None and filled not in (None, source):
+        other = getattr(callback, "works_on", None)
+        if source is not None and other not in (None, source):
             raise ValueError(
-                f"`{type(callback).__name__}` fills another "
-                f"{type(filled).__name__} than the one that `fit` draws from: "
+                f"`{type(callback).__name__}` works on another "
+                f"{type(other).__name__} than the one that `fit` draws from: "
                 "give `fit` the `dataset(...)` of the same one."
             )
+    updates = getattr(dataset, "updates", None)
+    if updates != getattr(source, "updates", None):
+        raise ValueError(
+            "The rollout's `dataset` was called again since, with other passes "
+            "or minibatches: give `fit` what the last call returned. Received: "
+            f"one of {updates} updates, and then one of {source.updates}"
+        )
     check_callbacks(agent)
 
 

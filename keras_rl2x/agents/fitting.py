@@ -64,7 +64,7 @@ def make_loop(agent, endless):
 
     learn = always if endless else if_any
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(autograph=False)
     def execute(iterator):
         if agent.steps_per_execution == 1:
             done = learn(iterator)

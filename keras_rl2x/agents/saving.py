@@ -4,7 +4,7 @@
 def get_state(agent):
     """Dict of arrays: every variable of an agent and of its optimizers."""
     return {
-        f"{i:04d}": _portable(variable.numpy())
+        f"{i:04d}": variable.numpy()
         for i, variable in enumerate(_variables(agent))
     }
 
@@ -44,11 +44,6 @@ def load_random_states(agent, store):
     for key, variable in states.items():
         variable.assign(store[key])
     return {key: store[key] for key in set(store.keys()) - set(states)}
-
-
-def _portable(array):
-    """NumPy's files know no bfloat16: float32 holds the same numbers."""
-    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def _variables(agent):

@@ -17,6 +17,7 @@ _STOCK_STATE = (
     "best_epoch",
     "best_weights",
     "cooldown_counter",
+    "stopped_epoch",
     "wait",
 )
 
@@ -78,6 +79,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.every = int(every)
         self._saved = None
         self._failed = None
+        self._whole = True
         self._old_handler = None
         self.interrupted = False
 
@@ -91,18 +93,34 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.set_state(state["agent"])
             self.model._initial_epoch = state["epoch"]
             self._saved = state["callbacks"]
+            stopped = any(
+                callback.get("stopped_epoch")
+                for callback in self._saved.values()
+            )
+            if stopped or state["epoch"] >= self.params["epochs"]:
+                # No epoch begins: the run is over, as it was.
+                self.model._initial_epoch = self.params["epochs"]
+                self._restore_callbacks()
         self._catch_interrupts()
 
     def on_epoch_begin(self, epoch, logs=None):
         # Not earlier: stock callbacks forget everything in `on_train_begin`.
+        self._restore_callbacks()
+
+    def _restore_callbacks(self):
         saved, self._saved = self._saved, None
         for name, callback in self._named_callbacks() if saved else ():
             if name in saved:
                 _set_state(callback, saved[name])
 
+    def on_train_batch_end(self, batch, logs=None):
+        steps = self.params.get("steps")
+        self._whole = steps is None or batch + 1 >= steps
+
     def on_epoch_end(self, epoch, logs=None):
         last = epoch + 1 == self.params["epochs"] or self.interrupted
-        if last or (epoch + 1) % self.every == 0:
+        # One that was cut is trained anew: what is left of it would be missing.
+        if self._whole and (last or (epoch + 1) % self.every == 0):
             self.save(epoch + 1)
         if self.interrupted:
             self.model.stop_training = True
@@ -152,7 +170,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
             return
         for number in self._numbers()[:-2]:
-            shutil.rmtree(self._path(number))
+            shutil.rmtree(self._path(number), ignore_errors=True)
 
     def latest(self):
         """The newest checkpoint that can be read: a nested dict.

@@ -80,7 +80,7 @@ class Collect(keras.callbacks.Callback):
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
         self.envs = envs
-        self.data = self.fills = data
+        self.data = self.works_on = data
         self.env_steps_per_update = float(env_steps_per_update)
         self.warmup = int(warmup)
         self.chunk = chunk
@@ -110,6 +110,9 @@ class Collect(keras.callbacks.Callback):
         self._progress.begin()
         if self.overlap:
             self._worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        progress.forget_nan(self.model.fit_callbacks)
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch % self._chunk:
@@ -215,8 +218,10 @@ class Collect(keras.callbacks.Callback):
     def _join(self):
         """Waits for the thread, and stores what it has collected."""
         if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._pay(pending.result())
+            chunk = self._pending.result()
+            # Not before: Ctrl-C may end the waiting, and `on_fit_exit` stores.
+            self._pending = None
+            self._pay(chunk)
 
     def _pay(self, chunk):
         """Stores a chunk of those steps that updates had called for."""

@@ -1,6 +1,7 @@
 """What `Collect` writes into the logs."""
 
 import math
+import numbers
 import time
 from collections import deque
 
@@ -64,3 +65,18 @@ class Progress:
                 "use any more. Go on from the last checkpoint with a lower "
                 "learning rate, or with `global_clipnorm` in the optimizer."
             )
+
+
+def forget_nan(callbacks):
+    """Lets stock callbacks begin with the first number there is.
+
+    Before an episode has ended the `return` is NaN; to Keras's callbacks that
+    would be the best there ever was, as nothing is greater.
+
+    Args:
+        callbacks: Sequence of Keras callbacks.
+    """
+    for callback in callbacks:
+        best = getattr(callback, "best", None)
+        if isinstance(best, numbers.Real) and math.isnan(best):
+            callback.best = None

@@ -29,7 +29,7 @@ class StopPasses(GraphCallback):
         super().__init__()
         if kl <= 0:
             raise ValueError(f"`kl` must be positive. Received: {kl=}")
-        self.rollout = rollout
+        self.rollout = self.works_on = rollout
         self.kl = kl
         self._done = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._updates = tf.Variable(1, dtype=tf.int64, trainable=False)

@@ -24,7 +24,7 @@ class UpdatePriorities(GraphCallback):
                 "`replay` must be an `rl.data.PrioritizedReplay`. Received: "
                 f"replay={replay!r}"
             )
-        self.replay = replay
+        self.replay = self.works_on = replay
 
     def on_update(self, agent, batch, values):
         if "td_error" not in values:

@@ -94,6 +94,9 @@ class PrioritizedReplay(Replay):
             td_error: Tensor `[B]`, of either sign.
         """
         priority = (tf.abs(td_error) + self.epsilon) ** self.alpha
+        # A NaN would stay, and be drawn for ever, when `fit` has refused it.
+        finite = tf.math.is_finite(priority)
+        priority = tf.where(finite, priority, self._highest)
         self._highest.assign(tf.maximum(self._highest, tf.reduce_max(priority)))
         # A transition overwritten since it was drawn keeps its place empty.
         alive = tf.gather(self._priority, index) > 0

@@ -143,8 +143,9 @@ def _write_arrays(tree, folder, prefix, files):
 def _write_array(array, file):
     """Writes one array, as `np.save` does; returns its checksum."""
     if not isinstance(array, Parts):
+        array = _portable(np.asarray(array))
         np.save(file, array, allow_pickle=False)
-        return _checksum(np.asarray(array))
+        return _checksum(array)
     header = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),
         "fortran_order": False,
@@ -157,6 +158,11 @@ def _write_array(array, file):
         file.write(values)
         checksum = zlib.crc32(values, checksum)
     return checksum
+
+
+def _portable(array):
+    """NumPy's files know no bfloat16: float32 holds the same numbers."""
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def _put_arrays(tree, arrays):

@@ -305,7 +305,8 @@ def in_order(dataset, source):
     Args:
         dataset: A `tf.data.Dataset`.
         source: The replay or rollout that it is drawn from; the dataset's
-            attribute `source`, by which `fit` knows it.
+            attribute `source`, by which `fit` knows it, as it knows `updates`,
+            those that one filling of a rollout is for.
     """
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -315,4 +316,5 @@ def in_order(dataset, source):
     options.autotune.enabled = False
     dataset = dataset.with_options(options)
     dataset.source = source
+    dataset.updates = getattr(source, "updates", None)
     return dataset

@@ -39,6 +39,21 @@ def test_solves_bandit():
     assert rl.evaluate(agent, toy.Bandit, episodes=4)["min"] == 1
 
 
+def test_another_rollout_may_be_of_another_size():
+    with rl.envs.make(toy.Identity, 2, seed=0) as envs:
+        agent = trpo()(envs)
+        agent.compile(keras.optimizers.Adam(1e-2))
+        for steps in (8, 16):
+            rollout = rl.data.Rollout(envs, steps, gamma=0.9)
+            agent.fit(
+                rollout.dataset(),
+                steps_per_epoch=2,
+                callbacks=[rl.callbacks.Collect(envs, rollout)],
+                verbose=0,
+            )
+    assert int(agent.env_steps) > 2 * 8 + 2 * 16
+
+
 def test_solves_identity():
     agent = harness.live(
         trpo(max_kl=0.05), toy.Identity, 60, steps=32, gamma=0.5

@@ -15,8 +15,10 @@ import pytest
 
 import keras_rl2x as rl
 from keras_rl2x.envs import toy
+from tests.agents import harness
 from tests.callbacks import whole_run
 from tests.callbacks.living import Living
+from tests.callbacks.test_stock import Scores
 
 
 def start(*arguments):
@@ -248,16 +250,11 @@ def test_full_disk_for_a_while(living, checkpoints):
 
 def test_weights_that_are_not_finite_are_not_saved(checkpoints):
     class Poison(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
+        def on_epoch_end(self, epoch, logs=None):
             self.model.q_network.weights[-1].assign([np.nan] * 4)
 
     with pytest.warns(UserWarning, match="not finite: they are not saved"):
-        Living().fit(
-            keras.callbacks.TerminateOnNaN(),
-            rl.callbacks.Checkpoint(checkpoints),
-            Poison(),
-            epochs=6,
-        )
+        Living().fit(Poison(), rl.callbacks.Checkpoint(checkpoints), epochs=4)
     assert names(checkpoints) == ["epoch_000002", "epoch_000003"]
 
 
@@ -336,6 +333,57 @@ def test_interrupted_once(living, tmp_path, capsys):
     assert signal.getsignal(signal.SIGINT) is handler
     living.fit(checkpoint, trained, epochs=2)
     assert trained.seen == [1, 2] and not checkpoint.interrupted
+
+
+def early_stopping(directory, epochs, scores):
+    """The weights that a run ends with, and the epochs that it trained."""
+    living, trained = Living(), Epochs()
+    living.fit(
+        Scores(*scores),
+        keras.callbacks.EarlyStopping(
+            "val_return", mode="max", patience=1, restore_best_weights=True
+        ),
+        rl.callbacks.Checkpoint(directory),
+        trained,
+        epochs=epochs,
+    )
+    return living.agent.get_weights(), trained.seen
+
+
+@pytest.mark.parametrize("scores", [(3, 1), (1, 3, 1, 9, 9)])
+def test_what_early_stopping_has_ended_ends_alike(scores, tmp_path):
+    epochs = len(scores)
+    weights, trained = early_stopping(tmp_path, epochs, scores)
+    assert trained == list(range(1, 1 + min(epochs, 3)))
+    again, trained = early_stopping(tmp_path, epochs, scores)
+    assert trained == []
+    for one, other in zip(weights, again):
+        np.testing.assert_array_equal(one, other)
+
+
+class Cut(keras.callbacks.Callback):
+    """Has no more time, in the middle of the second epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 1:
+            self.model.stop_training = True
+
+
+def test_an_epoch_that_was_cut_is_trained_anew(tmp_path):
+    whole = Living()
+    whole.fit(rl.callbacks.Checkpoint(tmp_path / "whole"), epochs=3)
+    cut = Living()
+    cut.fit(rl.callbacks.Checkpoint(tmp_path / "cut"), Cut(), epochs=3)
+    assert names(tmp_path / "cut") == ["epoch_000001"]
+    resumed = Living()
+    resumed.fit(rl.callbacks.Checkpoint(tmp_path / "cut"), epochs=3)
+    harness.assert_same(resumed.agent.get_state(), whole.agent.get_state())
 
 
 def test_interrupted_twice(living, tmp_path):

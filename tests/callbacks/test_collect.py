@@ -1,3 +1,4 @@
+import concurrent.futures
 import re
 import threading
 
@@ -331,7 +332,7 @@ def test_dataset_in_the_place_of_the_replay(living):
 def test_dataset_of_another_replay(living):
     other = rl.data.Replay(living.envs, 200, gamma=0.9)
     collect = rl.callbacks.Collect(living.envs, other, warmup=20)
-    with pytest.raises(ValueError, match="fills another Replay.*same one"):
+    with pytest.raises(ValueError, match="works on another Replay.*same one"):
         living.fit(collect=collect)
 
 
@@ -477,12 +478,51 @@ def test_executions_that_do_not_divide_the_passes(on_policy):
 def test_nothing_learns_from_the_rollout(on_policy):
     other = OnPolicy(dataset=False)
     other.dataset = on_policy.dataset
-    with pytest.raises(ValueError, match="fills another Rollout"):
+    with pytest.raises(ValueError, match="works on another Rollout"):
         other.fit()
     # What was done to a dataset hides where it was drawn from.
     other.dataset = on_policy.dataset.map(lambda batch: batch)
     with pytest.raises(ValueError, match="Nothing learns from the rollout"):
         other.fit()
+
+
+def test_a_dataset_that_is_not_the_last(on_policy):
+    updates = on_policy.rollout.updates
+    on_policy.rollout.dataset(passes=1)  # To have a look at it, say.
+    with pytest.raises(ValueError, match=f"called again.*{updates} updates"):
+        on_policy.fit()
+    on_policy.rollout.updates = updates
+
+
+def test_ctrl_c_while_the_thread_collects_loses_nothing(monkeypatch):
+    living = Living()
+    collect = living.collect(overlap=True)
+
+    class Waiting:
+        """A future that is done, but for the one who waits for it first."""
+
+        def __init__(self, future):
+            self.future = future
+            self.interrupts = 1
+
+        def result(self):
+            self.interrupts -= 1
+            if self.interrupts == 0:
+                raise KeyboardInterrupt
+            return self.future.result()
+
+    submit = concurrent.futures.ThreadPoolExecutor.submit
+    monkeypatch.setattr(
+        concurrent.futures.ThreadPoolExecutor,
+        "submit",
+        lambda self, *args: Waiting(submit(self, *args)),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        living.fit(collect=collect)
+    # What was lived was stored: the stream goes on where the driver stands.
+    stream = living.replay.stream
+    head = stream.read("obs", [stream.head])[0]
+    np.testing.assert_array_equal(head, collect.driver._obs)
 
 
 def test_environment_that_raises_in_a_rollout(counter):

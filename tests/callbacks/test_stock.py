@@ -57,6 +57,20 @@ def test_early_stopping_restores_the_best(living):
         np.testing.assert_array_equal(weight, best)
 
 
+def test_the_first_return_is_not_the_best_for_being_none(living, tmp_path):
+    # As long as no episode has ended it is NaN.
+    path = str(tmp_path / "{epoch}.keras")
+    stop = keras.callbacks.EarlyStopping("val_return", mode="max", patience=2)
+    best = keras.callbacks.ModelCheckpoint(
+        path, "val_return", mode="max", save_best_only=True
+    )
+    scores = Scores(np.nan, 1, 2, 3, 2, 2, 9)
+    logs = living.fit(scores, stop, best, epochs=7)
+    assert len(logs["val_return"]) == 6
+    assert best.best == stop.best == 3
+    assert {"2.keras", "3.keras", "4.keras"} < set(os.listdir(tmp_path))
+
+
 def test_model_checkpoint_keeps_the_best_agent(living, tmp_path):
     path = tmp_path / "best.keras"
     best = keras.callbacks.ModelCheckpoint(

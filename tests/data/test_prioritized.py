@@ -225,6 +225,15 @@ def test_priorities_survive_a_round_trip():
     )
 
 
+def test_an_error_that_is_not_finite_ruins_nothing():
+    replay, _ = filled()
+    cells = live_cells(replay)[:2]
+    errors = tf.constant([np.nan, np.inf])
+    replay.update(tf.constant(cells, tf.int32), errors)
+    assert np.isfinite(priorities(replay)).all()
+    assert np.isfinite(replay.draw(4, 8)["weight"]).all()
+
+
 def test_blocks_of_batches_are_not_drawn_ahead():
     replay, _ = filled()
     replay.set_block(8)
