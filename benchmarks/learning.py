@@ -177,7 +177,7 @@ def _was_begun(folder, settings):
     if not os.path.exists(os.path.join(folder, "settings.json")):
         return False
     had = _read(folder, "settings.json")
-    return all(had[name] == value for name, value in settings.items())
+    return all(had.get(name) == value for name, value in settings.items())
 
 
 def _environment(jobs):

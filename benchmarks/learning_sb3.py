@@ -112,7 +112,7 @@ def _parse():
     parser.add_argument(
         "--reuse",
         action="store_true",
-        help="keep the seeds in --runs that are complete",
+        help="keep the seeds in --runs that are complete and the same",
     )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -130,14 +130,21 @@ def _result(job):
     arguments, seed = job
     folder = os.path.join(arguments.runs, _name(arguments))
     path = os.path.join(folder, f"seed{seed}.json")
+    made_by = {
+        "env_steps": arguments.env_steps,
+        "episodes": arguments.episodes,
+        "settings": repr(PRESETS[arguments.agent, arguments.env]),
+    }
     if arguments.reuse and os.path.exists(path):
         with open(path) as file:
-            return json.load(file)
+            saved = json.load(file)
+        if saved.get("made_by") == made_by:
+            return saved["result"]
     result = _train(arguments, seed)
     print(f"seed {seed}: {result['mean']:.1f}", file=sys.stderr, flush=True)
     os.makedirs(folder, exist_ok=True)
     with open(path, "w") as file:
-        json.dump(result, file)
+        json.dump({"made_by": made_by, "result": result}, file)
     return result
 
 

@@ -58,7 +58,10 @@ def main():
 
 
 def _stamp(model):
-    return time.time(), model.num_timesteps, model._n_updates
+    updates = model._n_updates
+    if isinstance(model, stable_baselines3.PPO):  # It counts passes.
+        updates *= model.n_steps * model.n_envs // model.batch_size
+    return time.time(), model.num_timesteps, updates
 
 
 def _envs(job):

@@ -217,7 +217,14 @@ def _make_network(
 ):
     if kind == "auto":
         kind = _kind_for(space.shape or ())
-    convolutional = kind in CONVOLUTIONAL and not memory
+    convolutional = kind in CONVOLUTIONAL
+    if memory and convolutional:
+        raise ValueError(
+            "`network.memory` is behind dense layers, and not behind a "
+            "convolutional network: leave it 0, and stack frames in the "
+            f"environment. Received: {memory}, for observations of shape "
+            f"{space.shape}"
+        )
     if dtype is not None and not convolutional:
         raise ValueError(
             "`network.dtype` is for convolutional networks only: leave it "

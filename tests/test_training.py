@@ -125,6 +125,16 @@ def test_the_network_fits_the_picture(shape, name):
     assert network.name == name
 
 
+def test_no_memory_of_pictures():
+    settings = presets.get("ppo", "keras_rl2x/CartPoleNoVelocity-v0")
+    settings.update(seed=0, algorithm="ppo")
+    envs = rl.envs.make(
+        lambda **_: Pictures((36, 36, 1)), settings["env"]["num_envs"]
+    )
+    with pytest.raises(ValueError, match="stack frames.*36, 36, 1"):
+        compose.compose(envs, settings)
+
+
 def test_network_kinds(tmp_path):
     run = train(tmp_path / "auto", Pictures, env_steps=60)
     assert run.agent.network.name == "nature_cnn"

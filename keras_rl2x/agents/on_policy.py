@@ -94,7 +94,9 @@ def outputs(agent, batch):
 def evaluate_rows(agent, rows):
     """What an agent's networks say of a rollout, as they are now.
 
-    First takes the rollout into the running statistics, where there are any.
+    First takes the rollout into the running statistics, where there are any:
+    the log-probabilities are those of the policy that learns, with the present
+    statistics, and not quite those of the policy that acted, with the last.
 
     Args:
         agent: An `Agent` that was built by `build`.

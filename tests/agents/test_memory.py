@@ -46,6 +46,23 @@ def test_solves_memory(kind):
     assert rl.evaluate(agent, toy.Memory, episodes=40)["mean"] > 0.95
 
 
+def test_minibatches_begin_with_their_own_memory():
+    # An agent that does not learn meets the policy that acted, in each of two
+    # minibatches of four environments, in both passes.
+    with rl.envs.make(toy.Memory, 8, seed=0) as envs:
+        agent = recurrent(agents.PPO)(envs)
+        agent.compile(keras.optimizers.SGD(0.0), steps_per_execution=4)
+        rollout = rl.data.Rollout(envs, steps=7, gamma=0.9)
+        history = agent.fit(
+            rollout.dataset(28, passes=2, sequences=True),
+            steps_per_epoch=rollout.updates * 5,
+            callbacks=[rl.callbacks.Collect(envs, rollout)],
+            verbose=0,
+        ).history
+    assert history["kl"][0] < 1e-9
+    assert history["clipped"] == [0]
+
+
 def test_a_network_without_memory_cannot():
     with rl.envs.make(toy.Memory, 8, seed=0) as envs:
         network = rl.networks.mlp(envs.single_observation_space, (16,), seed=0)

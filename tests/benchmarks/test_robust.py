@@ -37,7 +37,19 @@ def test_interval_is_deterministic_and_holds_the_iqm():
     assert robust.iqm_interval(scores, seed=1) != (low, high)
 
 
+def test_interval_of_four_runs_by_hand():
+    # Of four draws k are 1, and the IQM is 0 for k < 2, 1/2 for k = 2, else 1:
+    # with probabilities 0.738, 0.211 and 0.051. (Of their mean, 0 to 3/4.)
+    scores = [0.0, 0, 0, 1]
+    assert robust.iqm_interval(scores) == (0, 1)
+    assert robust.iqm_interval(scores, confidence=0.94) == (0, 1)
+    assert robust.iqm_interval(scores, confidence=0.8) == (0, 0.5)
+
+
 def test_tasks_are_drawn_apart():
-    # Drawn together, a sample could hold more of one task than of the other.
+    # Of two runs, each with a 0 and a 1, drawn together half are always 1.
+    scores = np.array([[0.0, 1], [1, 0]])
+    assert robust.iqm_interval(scores) == (0, 1)
+    # A sample holds as much of one task as of the other.
     scores = np.tile([0.0, 100.0], (4, 1))
     assert robust.iqm_interval(scores) == (50, 50)

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from hypothesis import strategies as st
 
 from keras_rl2x import data
+from keras_rl2x.data import rollout
 from keras_rl2x.data import state_files
 from tests.data.lives import Life
 from tests.data.lives import eagerly
@@ -275,6 +276,12 @@ def test_what_belongs_together_is_drawn_together():
                     assert batch["action"][i] == cell["action"]
                 dead += not cell["live"]
     assert dead > 3  # Else their weight would not have been seen.
+
+
+def test_large_passes_are_drawn_one_by_one_and_alike(monkeypatch):
+    at_once = list(orders(Filling()))
+    monkeypatch.setattr(rollout, "_BLOCK_BYTES", 0)
+    np.testing.assert_array_equal(list(orders(Filling())), at_once)
 
 
 def test_every_pass_has_an_order_of_its_own():
