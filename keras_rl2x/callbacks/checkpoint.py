@@ -33,7 +33,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     Environments cannot be saved. So at each checkpoint, in a run that is not
     interrupted too, their episodes are cut (stored as truncated), and begin
-    anew with a seed that depends on the run's seed and the checkpoint.
+    anew with a seed that depends on the run's seed and the checkpoint. (With
+    `every` above 1, so they do where a run ends in between; one that was to be
+    longer would have gone on there.)
 
     Ctrl-C ends the training after the present epoch, and saves; a second one
     ends it at once, and loses what came after the last checkpoint.
