@@ -9,6 +9,7 @@ from gymnasium import vector
 import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
+from keras_rl2x import training
 from keras_rl2x.envs import toy
 
 SMALL = {
@@ -194,6 +195,16 @@ def test_folders(tmp_path, monkeypatch):
         train(folders[0])
 
 
+def test_a_history_of_nothing_is_resumed(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("")
+    training._cut_history(str(path), 3)
+    assert path.read_text() == ""
+    path.write_text("epoch,return\n0,1.0\n2,2.0\n3,3.0\n")
+    training._cut_history(str(path), 3)
+    assert path.read_text().split() == ["epoch,return", "0,1.0", "2,2.0"]
+
+
 def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="hubris"):
         train(tmp_path / "run", overrides={"agent.loss": "hubris"})
@@ -249,6 +260,14 @@ def test_evaluate_takes_a_file_or_an_agent(run):
         rl.evaluate(run.agent, toy.Identity, episodes=0)
     with pytest.raises(ValueError, match="made for other actions"):
         rl.evaluate(run.agent, lambda: toy.Identity(categories=5))
+
+
+def test_evaluate_takes_a_vector_environment(run):
+    envs = rl.envs.make(toy.Identity, num_envs=3)
+    result = rl.evaluate(run.agent, envs, episodes=7, seed=3)
+    assert result["episodes"] == 7
+    alike = rl.evaluate(run.agent, toy.Identity, 7, seed=3, num_envs=3)
+    assert result == alike
 
 
 def test_evaluate_is_greedy(run):
