@@ -83,8 +83,9 @@ class FrameStack(vector.VectorWrapper):
 class EpisodicLife(vector.VectorWrapper):
     """To lose a life terminates what is bootstrapped, not the episode.
 
-    Where `info["lives"]` falls while the game goes on, the step terminates, and
-    `info["life_lost"]` says that it does.
+    Where `info["lives"]` falls, but not to 0, the step terminates, and
+    `info["life_lost"]` says that it does. (With the last life the game ends, in
+    some games a few pictures later, and no sooner does the episode.)
 
     Args:
         env: A `gymnasium.vector.VectorEnv` that tells the lives.
@@ -101,7 +102,7 @@ class EpisodicLife(vector.VectorWrapper):
     def step(self, actions):
         obs, reward, terminated, truncated, info = self.env.step(actions)
         lives, over = self._told(info), terminated | truncated
-        lost = (lives < self._lives) & ~over
+        lost = (lives < self._lives) & (lives > 0) & ~over
         # The next game may begin with less than a truncated one had left.
         self._lives = np.where(over, 0, lives)
         return (
@@ -131,4 +132,7 @@ def episode_over(terminated, truncated, info):
         info: Dict, what `step` returned last; see `EpisodicLife`.
     """
     over = terminated | truncated
-    return over & ~info["life_lost"] if "life_lost" in info else over
+    if "life_lost" not in info or "lives" not in info:
+        return over
+    # Where no life is left, it is no word of `EpisodicLife`.
+    return over & ~(info["life_lost"] & (info["lives"] > 0))

@@ -14,6 +14,7 @@ from keras_rl2x.envs.atari import PROTOCOLS
 from keras_rl2x.envs.atari import rom_of
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
+from keras_rl2x.envs.frames import episode_over
 
 
 def play(envs, steps, seed=0):
@@ -324,6 +325,30 @@ def test_lives_and_frames_by_hand():
     # The step behind the end of the first one's game begins another.
     assert newest == [[1, 6], [6, 7], [7, 8], [0, 9]]
     np.testing.assert_array_equal(first, kept)
+
+
+def test_the_last_life_ends_with_the_game():
+    class Lingering(Lives):
+        """Its games end a step after the last life."""
+
+        def step(self, actions):
+            obs, reward, over, no, info = super().step(actions)
+            return obs, reward, no, no, info
+
+    envs = EpisodicLife(Lingering())
+    envs.reset()
+    for _ in range(2):
+        *_, info = envs.step(None)
+        assert info["life_lost"].all()
+    _, _, terminated, truncated, info = envs.step(None)
+    assert info["life_lost"].tolist() == [False, True]
+    assert episode_over(terminated, truncated, info).tolist() == [False] * 2
+
+
+def test_an_environment_may_tell_of_lives_itself():
+    yes, no = np.ones(2, "bool"), np.zeros(2, "bool")
+    for info in ({"life_lost": yes}, {"life_lost": yes, "lives": np.zeros(2)}):
+        assert episode_over(yes, no, info).all()
 
 
 class Truncated(Lives):
