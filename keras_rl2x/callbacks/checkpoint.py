@@ -95,9 +95,10 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.set_state(state["agent"])
             self.model._initial_epoch = state["epoch"]
             self._saved = state["callbacks"]
+            # By a callback that is still there: else the run goes on.
             stopped = any(
-                callback.get("stopped_epoch")
-                for callback in self._saved.values()
+                self._saved.get(name, {}).get("stopped_epoch")
+                for name, _ in self._named_callbacks()
             )
             if stopped or state["epoch"] >= self.params["epochs"]:
                 # No epoch begins: the run is over, as it was.

@@ -361,6 +361,13 @@ def test_what_early_stopping_has_ended_ends_alike(scores, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_without_early_stopping_a_stopped_run_goes_on(tmp_path):
+    early_stopping(tmp_path, 4, (3, 1, 9, 9))
+    living, trained = Living(), Epochs()
+    living.fit(rl.callbacks.Checkpoint(tmp_path), trained, epochs=4)
+    assert trained.seen == [3, 4]
+
+
 class Cut(keras.callbacks.Callback):
     """Has no more time, in the middle of the second epoch."""
 
