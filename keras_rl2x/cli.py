@@ -139,7 +139,9 @@ def _train(arguments):
     print(f"  the best one  {os.path.join(folder, 'best.keras')}")
     print(f"  history       {os.path.join(folder, 'history.csv')}")
     rest = shlex.join([agent, arguments.env])
-    here, board = _typed("keras-rl2x"), _typed("tensorboard")
+    here, board = (
+        shlex.quote(_typed(name)) for name in ("keras-rl2x", "tensorboard")
+    )
     print(f"  curves        {board} --logdir {shlex.quote(folder)}")
     print(f"  evaluate it   {here} evaluate {rest}")
     print(f"  watch it      {here} play {rest}")
