@@ -158,7 +158,7 @@ def _train_apart(arguments, settings, seed):
         return None
     done = subprocess.run(
         [sys.executable, *sys.argv, "--only-seed", str(seed)],
-        env=_environment(arguments.jobs),
+        env=_environment(settings, arguments.jobs),
         capture_output=True,
         text=True,
     )
@@ -180,14 +180,17 @@ def _was_begun(folder, settings):
     return all(had.get(name) == value for name, value in settings.items())
 
 
-def _environment(jobs):
-    """Environment variables of a seed's process."""
+def _environment(settings, jobs):
+    """Environment variables of a seed's process.
+
+    Its threads are the preset's, or one where several seeds train: more would
+    only wait for each other. The weights are the same, bit for bit.
+    """
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    threads = settings["threads"]
     if jobs > 1:
-        # One thread for each process: more would only wait for each other,
-        # and the weights are the same, bit for bit.
-        variables["TF_NUM_INTRAOP_THREADS"] = "1"
-        variables["TF_NUM_INTEROP_THREADS"] = "1"
+        threads = variables["TF_NUM_INTEROP_THREADS"] = "1"
+    variables["TF_NUM_INTRAOP_THREADS"] = str(threads)
     return variables
 
 

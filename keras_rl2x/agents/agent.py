@@ -11,6 +11,7 @@ from keras_rl2x import spaces
 from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
+from keras_rl2x.agents.fused_adam import fused
 from keras_rl2x.agents.metrics import Means
 
 
@@ -183,7 +184,8 @@ class Agent(keras.Model):
         with tf.GradientTape() as tape:
             loss, aux = loss_fn()
             scaled = optimizer.scale_loss(loss / replicas)
-        optimizer.apply(tape.gradient(scaled, variables), variables)
+        gradients = tape.gradient(scaled, variables)
+        fused(optimizer).apply(gradients, variables)
         return loss, aux
 
     def finish(self, batch, **values):

@@ -98,3 +98,15 @@ def test_unknown_setting_is_refused_before_anything_is_trained(tmp_path):
     assert done.returncode == 1
     assert "did you mean 'agent.double'?" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "between"), [(1, "3", None), (2, "1", "1")]
+)
+def test_threads_are_the_presets_unless_seeds_share_the_cores(
+    monkeypatch, jobs, threads, between
+):
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
+    variables = learning._environment({"threads": 3}, jobs)
+    assert variables["TF_NUM_INTRAOP_THREADS"] == threads
+    assert variables.get("TF_NUM_INTEROP_THREADS") == between
