@@ -133,6 +133,29 @@ def test_gradient_by_hand():
     )
 
 
+def test_gradient_is_that_of_a_slow_reference():
+    rng = np.random.default_rng(1)
+    quantiles, fractions = rng.normal(0, 2, (2, 3)), rng.uniform(0, 1, (2, 3))
+    target, weight = rng.normal(0, 2, (2, 7)), rng.normal(size=(2, 3))
+    now = f32(*quantiles)
+    with tf.GradientTape() as tape:
+        tape.watch(now)
+        loss = ops.quantile_huber(now, f32(*fractions), f32(*target))
+        loss = tf.reduce_sum(f32(*weight) * loss)
+    slow = np.zeros((2, 3))
+    for place in np.ndindex(2, 3):
+        step = np.zeros((2, 3))
+        step[place] = 1e-5
+        up, down = (
+            np.sum(weight * slow_loss(quantiles + sign * step, fractions, target))
+            for sign in (1, -1)
+        )
+        slow[place] = (up - down) / 2e-5
+    np.testing.assert_allclose(
+        tape.gradient(loss, now), slow, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_what_minimises_it_are_the_quantiles():
     # Spread far beyond 1, where the Huber loss is linear: of the numbers 0 to
     # 990, the quantiles at the fractions.
