@@ -120,7 +120,9 @@ def evaluate_rows(agent, rows):
     )
     reward = rows["reward"]
     if agent.reward_scale is not None:
-        agent.reward_scale.update(flat(rows["reward_so_far"]))
+        agent.reward_scale.update(
+            flat(rows["reward_so_far"]), flat(rows["live"])
+        )
         reward = agent.reward_scale(reward)
     return (
         reward,

@@ -24,7 +24,7 @@ def update_statistics():
 
 
 class _Statistics(keras.layers.Layer):
-    """The mean and the variance of all that `update` was given.
+    """The mean and the variance of all values so far.
 
     In single precision, whatever comes in.
     """
@@ -49,19 +49,13 @@ class _Statistics(keras.layers.Layer):
             autocast=False,
         )
 
-    def update(self, values):
-        """Takes more values into account.
-
-        Args:
-            values: Tensor `[B, *shape]`.
+    def _join(self, size, mean, variance):
+        """Takes `size` more values into account, of this mean and variance.
 
         Reference:
          - [Chan et al., 1979](http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf),
            eq. 2.1
         """
-        size = keras.ops.cast(keras.ops.shape(values)[0], "float32")
-        mean = keras.ops.mean(values, axis=0)
-        variance = keras.ops.var(values, axis=0)
         total = self.count + size
         shift = mean - self.mean
         squares = (
@@ -95,7 +89,11 @@ class RunningNormalization(_Statistics):
     def call(self, features):
         features = keras.ops.cast(features, "float32")
         if _updating:
-            self.update(features)
+            self._join(
+                keras.ops.cast(keras.ops.shape(features)[0], "float32"),
+                keras.ops.mean(features, axis=0),
+                keras.ops.var(features, axis=0),
+            )
         scaled = (features - self.mean) * keras.ops.rsqrt(
             self.variance + _EPSILON
         )
@@ -121,6 +119,21 @@ class RewardScale(_Statistics):
         super().__init__(clip, **kwargs)
         self._build(())
         self.built = True
+
+    def update(self, sums, live):
+        """Takes more sums into account.
+
+        Args:
+            sums: Tensor `[B]`.
+            live: Boolean tensor `[B]`, which of them are sums of rewards; at
+                least one of the first batch.
+        """
+        weight = keras.ops.cast(live, "float32")
+        size = keras.ops.sum(weight)
+        share = weight / keras.ops.maximum(size, 1.0)
+        mean = keras.ops.sum(share * sums)
+        variance = keras.ops.sum(share * keras.ops.square(sums - mean))
+        self._join(size, mean, variance)
 
     def call(self, reward):
         scaled = reward * keras.ops.rsqrt(self.variance + _EPSILON)

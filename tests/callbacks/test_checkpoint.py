@@ -451,9 +451,10 @@ def test_rollouts_are_resumed_exactly(tmp_path):
     state = whole.get_state()
     assert state.keys() == agent.get_state().keys()
     # The statistics of both networks and of the rewards are part of it.
-    count = whole.reward_scale.count.numpy()
-    assert count == 8 * 2 * 16 * 3
-    counts = [key for key, value in state.items() if np.all(value == count)]
-    assert len(counts) >= 3
+    lived = whole.reward_scale.count.numpy()
+    assert 0 < lived < 8 * 2 * 16 * 3
+    for count, least in ((8 * 2 * 16 * 3, 2), (lived, 1)):
+        counts = [key for key, value in state.items() if np.all(value == count)]
+        assert len(counts) >= least
     np.testing.assert_equal(agent.get_state(), state)
     np.testing.assert_equal(collect.get_state(), collect_whole.get_state())

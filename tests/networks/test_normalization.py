@@ -251,10 +251,14 @@ def test_mlp_normalizes_the_whole_observation():
 # RewardScale
 
 
+def update(scale, sums):
+    scale.update(tf.convert_to_tensor(sums), tf.ones_like(sums, "bool"))
+
+
 def test_reward_scale_divides_by_the_deviation_of_the_sums():
     scale = networks.RewardScale()
     # The deviation is 2; the mean, 3, is not subtracted.
-    scale.update(tf.constant([1.0, 5, 1, 5]))
+    update(scale, [1.0, 5, 1, 5])
     np.testing.assert_allclose(
         scale(tf.constant([0.0, 1, -3])), [0, 0.5, -1.5], rtol=1e-6
     )
@@ -264,9 +268,20 @@ def test_reward_scale_is_that_of_all_batches():
     scale = networks.RewardScale()
     sums = FEATURES[:, 0]
     for batch in np.split(sums, [10, 11, 70]):
-        scale.update(tf.constant(batch))
+        update(scale, batch)
     assert_learnt(scale, sums)
     np.testing.assert_allclose(scale(tf.ones(1)), [1 / sums.std()], rtol=1e-4)
+
+
+def test_reward_scale_leaves_out_what_is_dead():
+    scale = networks.RewardScale()
+    sums = tf.constant([1.0, 0, 5, 0])
+    scale.update(sums, tf.constant([True, False, True, False]))
+    assert scale.count == 2
+    np.testing.assert_allclose(scale(tf.ones(1)), [0.5], rtol=1e-6)
+    scale.update(sums, tf.zeros(4, "bool"))  # None of a short rollout lives.
+    assert scale.count == 2
+    np.testing.assert_allclose(scale(tf.ones(1)), [0.5], rtol=1e-6)
 
 
 def test_reward_scale_learns_by_update_alone():
@@ -278,14 +293,14 @@ def test_reward_scale_learns_by_update_alone():
 
 def test_reward_scale_takes_a_rollout():
     scale = networks.RewardScale()
-    scale.update(tf.constant([1.0, 5]))
+    update(scale, [1.0, 5])
     reward = np.arange(6, dtype="float32").reshape(2, 3)
     np.testing.assert_allclose(scale(reward), reward / 2, rtol=1e-6)
 
 
 def test_reward_scale_clips():
     scale = networks.RewardScale(clip=1.5)
-    scale.update(tf.constant([1.0, 5]))
+    update(scale, [1.0, 5])
     np.testing.assert_allclose(
         scale(tf.constant([2.0, 3, 4, -100])), [1, 1.5, 1.5, -1.5], rtol=1e-6
     )
@@ -299,7 +314,7 @@ def test_reward_scale_in_a_graph():
 
     @tf.function
     def lived(sums, reward):
-        scale.update(sums)
+        update(scale, sums)
         return scale(reward)
 
     scaled = lived(tf.constant([1.0, 5]), tf.constant([4.0]))
