@@ -43,10 +43,10 @@ def train(envs):
     )
 
     # The agent adds the layer of action values and the *target network*, the
-    # delayed copy that targets are computed with. While it collects it takes a random action
-    # with probability epsilon: a Keras schedule, over environment steps. The
-    # squared loss gives the rare ends of episodes, whose errors are large, the
-    # weight that they need.
+    # delayed copy that targets are computed with. While it collects it takes a
+    # random action with probability epsilon: a Keras schedule, over environment
+    # steps. The squared loss gives the rare ends of episodes, whose errors are
+    # large, the weight that they need.
     agent = rl.agents.DQN(
         network,
         envs.single_action_space,

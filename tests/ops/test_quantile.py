@@ -146,11 +146,9 @@ def test_gradient_is_that_of_a_slow_reference():
     for place in np.ndindex(2, 3):
         step = np.zeros((2, 3))
         step[place] = 1e-5
-        up, down = (
-            np.sum(weight * slow_loss(quantiles + sign * step, fractions, target))
-            for sign in (1, -1)
-        )
-        slow[place] = (up - down) / 2e-5
+        up = slow_loss(quantiles + step, fractions, target)
+        down = slow_loss(quantiles - step, fractions, target)
+        slow[place] = np.sum(weight * (up - down)) / 2e-5
     np.testing.assert_allclose(
         tape.gradient(loss, now), slow, rtol=1e-4, atol=1e-5
     )
