@@ -17,13 +17,14 @@ LEVELS = [
     {"agents", "callbacks"},
     {"networks", "data", "acting"},
     {"ops", "envs"},
-    {"spaces", "extras", "compiled"},
+    {"arguments", "spaces", "extras", "compiled"},
 ]
 # What else a folder may not import.
 BANNED = {
     "ops": {"tensorflow", "gymnasium", "numpy"},
     "envs": {"keras", "tensorflow"},
     "spaces": {"keras", "tensorflow"},
+    "arguments": {"keras", "tensorflow"},
     "extras": {"keras", "tensorflow"},
 }
 

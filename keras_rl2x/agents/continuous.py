@@ -5,12 +5,12 @@ import math
 
 import keras
 
+from keras_rl2x import arguments
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 from keras_rl2x.acting.noise import check_correlation
-from keras_rl2x.agents import arguments
 
 
 def build_critics(agent, critics, count=None, head=networks.critic_value):

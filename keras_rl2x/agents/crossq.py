@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x import ops
-from keras_rl2x.agents import arguments
 from keras_rl2x.agents import continuous
 from keras_rl2x.agents import soft
 from keras_rl2x.agents.agent import Agent

@@ -2,10 +2,10 @@
 
 import keras
 
+from keras_rl2x import arguments
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.acting import samplers
-from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents import value_based
 from keras_rl2x.agents.agent import Agent

@@ -2,8 +2,8 @@
 
 import keras
 
+from keras_rl2x import arguments
 from keras_rl2x import ops
-from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 

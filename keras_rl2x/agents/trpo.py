@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x import networks
 from keras_rl2x import ops
-from keras_rl2x.agents import arguments
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.natural_gradient import assign

@@ -1,7 +1,6 @@
 """The games of the Arcade Learning Environment, as agents see them."""
 
 import difflib
-import numbers
 import os
 import re
 
@@ -14,8 +13,8 @@ from gymnasium import spaces
 from gymnasium import vector
 from gymnasium import wrappers
 
+from keras_rl2x import arguments
 from keras_rl2x import extras
-from keras_rl2x.envs.checks import integer
 
 # What differs between the ways in which the literature plays.
 PROTOCOLS = {
@@ -61,7 +60,7 @@ def settings_of(protocol, changes):
             f"can be given: {sorted(settings)}. Received: {sorted(changes)}"
         )
     settings = {**settings, **changes}
-    settings["noop_max"] = integer("noop_max", settings["noop_max"], 0)
+    settings["noop_max"] = arguments.integer(0, noop_max=settings["noop_max"])
     for name in ("episodic_life", "fire_reset", "full_action_space"):
         if not isinstance(settings[name], bool):
             raise ValueError(
@@ -69,12 +68,8 @@ def settings_of(protocol, changes):
                 f"Received: {name}={settings[name]!r}"
             )
     sticky = settings["repeat_action_probability"]
-    if not isinstance(sticky, numbers.Real) or not 0 <= sticky <= 1:
-        raise ValueError(
-            "`repeat_action_probability` must be a number from 0 to 1. "
-            f"Received: repeat_action_probability={sticky}"
-        )
-    settings["repeat_action_probability"] = float(sticky)
+    sticky = float(arguments.fraction(repeat_action_probability=sticky))
+    settings["repeat_action_probability"] = sticky
     return settings
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium import vector
 
-from keras_rl2x.envs.checks import integer
+from keras_rl2x import arguments
 
 
 class FrameStack(vector.VectorWrapper):
@@ -36,7 +36,7 @@ class FrameStack(vector.VectorWrapper):
                 "channels): leave `frame_stack` out. Received: "
                 f"observation_space={one}"
             )
-        self.frame_stack = integer("frame_stack", frames)
+        self.frame_stack = arguments.integer(frame_stack=frames)
         height, width, *channels = one.shape
         self._channels = channels[0] if channels else 1
         self._frame = (env.num_envs, height, width, self._channels)

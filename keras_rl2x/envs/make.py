@@ -9,10 +9,10 @@ import numpy as np
 import optree
 from gymnasium import vector
 
+from keras_rl2x import arguments
 from keras_rl2x import spaces
 from keras_rl2x.envs import atari as games
 from keras_rl2x.envs.action_mask import ActionMask
-from keras_rl2x.envs.checks import integer
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 
@@ -135,7 +135,7 @@ def make(
             )
         vectorized = env
     else:
-        num_envs = integer("num_envs", num_envs)
+        num_envs = arguments.integer(num_envs=num_envs)
         _check_vectorization(vectorization, VECTORIZATIONS)
         vectorized = _vectorize(
             env, num_envs, vectorization, action_mask, kwargs
@@ -219,17 +219,17 @@ def atari(
         obs, info = envs.reset(seed=envs.seed)
     ```
     """
-    num_envs = integer("num_envs", num_envs)
-    frame_stack = integer("frame_stack", frame_stack)
-    num_threads = integer("num_threads", num_threads, 0)
+    num_envs = arguments.integer(num_envs=num_envs)
+    frame_stack = arguments.integer(frame_stack=frame_stack)
+    num_threads = arguments.integer(0, num_threads=num_threads)
     _check_vectorization(vectorization, ("native", *VECTORIZATIONS))
     settings = games.settings_of(protocol, changes)
     episodic_life = settings.pop("episodic_life")
     settings |= {
         "rom": games.rom_of(game),
-        "size": integer("size", size),
-        "frame_skip": integer("frame_skip", frame_skip),
-        "max_frames": integer("max_frames", max_frames),
+        "size": arguments.integer(size=size),
+        "frame_skip": arguments.integer(frame_skip=frame_skip),
+        "max_frames": arguments.integer(max_frames=max_frames),
         "render_mode": render_mode,
     }
     if vectorization == "auto":

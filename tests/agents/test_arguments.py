@@ -1,4 +1,4 @@
-"""What agents of real actions refuse, beside networks and spaces."""
+"""What agents refuse, beside networks and spaces."""
 
 import keras
 import pytest
@@ -36,17 +36,33 @@ def test_numbers(kind, arguments, message):
         (agents.PPO, {"clip": -0.2}, "`clip` must be a number > 0.*-0.2"),
         (agents.PPO, {"clip": "0.2"}, "`clip` must be a number > 0.*'0.2'"),
         (agents.PPO, {"value_clip": -1.0}, "`value_clip` must be.*-1.0"),
-        (agents.PPO, {"lambda_": 95}, r"`lambda_` must be in \[0, 1\].*95"),
-        (agents.A2C, {"lambda_": -1}, r"`lambda_` must be in \[0, 1\].*-1"),
+        (
+            agents.PPO,
+            {"lambda_": 95},
+            r"`lambda_` must be a number from 0 to 1.*95",
+        ),
+        (
+            agents.A2C,
+            {"lambda_": -1},
+            r"`lambda_` must be a number from 0 to 1.*-1",
+        ),
         (agents.A2C, {"value_weight": -1}, "`value_weight` must be.*-1"),
         (agents.TRPO, {"max_kl": 0}, "`max_kl` must be a number > 0.*0"),
         (agents.TRPO, {"cg_iterations": 0}, "an integer >= 1.*iterations=0"),
         (agents.TRPO, {"line_search_steps": 0}, "an integer >= 1.*steps=0"),
-        (agents.TRPO, {"line_search_shrink": 1.5}, r"in \[0, 1\].*1.5"),
+        (
+            agents.TRPO,
+            {"line_search_shrink": 1.5},
+            r"a number from 0 to 1.*1.5",
+        ),
         (agents.TRPO, {"critic_minibatch_size": 0}, "an integer >= 1.*=0"),
         (agents.REINFORCE, {"baseline_weight": -1}, "`baseline_weight` must"),
         (agents.ActorCritic, {"value_weight": "1"}, "`value_weight` must"),
-        (agents.PQN, {"lambda_": 2}, r"`lambda_` must be in \[0, 1\].*2"),
+        (
+            agents.PQN,
+            {"lambda_": 2},
+            r"`lambda_` must be a number from 0 to 1.*2",
+        ),
     ],
 )
 def test_numbers_of_agents_that_learn_from_rollouts(kind, arguments, message):

@@ -1,4 +1,4 @@
-"""Checks of the numbers that agents are given, each by its name.
+"""Checks of the numbers that users give, each by its name.
 
 `positive(max_kl=max_kl)` gives the number back, or raises a `ValueError` that
 says what it must be.
@@ -19,13 +19,17 @@ def positive(**argument):
 
 def fraction(**argument):
     """A number from 0 to 1."""
-    return _number(argument, lambda value: 0 <= value <= 1, "in [0, 1]")
+    return _number(
+        argument, lambda value: 0 <= value <= 1, "a number from 0 to 1"
+    )
 
 
-def integer(**argument):
-    """An integer >= 1."""
-    must = "an integer >= 1"
-    return _number(argument, lambda value: value >= 1, must, numbers.Integral)
+def integer(least=1, **argument):
+    """An integer >= `least`, as Python's: those of NumPy are integers, too."""
+    must = f"an integer >= {least}"
+    return int(
+        _number(argument, lambda value: value >= least, must, numbers.Integral)
+    )
 
 
 def _number(argument, fits, must, kind=numbers.Real):
