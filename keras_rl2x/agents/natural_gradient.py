@@ -1,4 +1,4 @@
-"""Products with the Fisher matrix, and weights as one vector."""
+"""Steps along the natural gradient, of weights as one vector."""
 
 import math
 
@@ -28,6 +28,44 @@ def fisher_vector_product(kl, variables, vector):
             divergence, variables, unconnected_gradients="zero"
         )
     return flatten(accumulator.jvp(gradient, unconnected_gradients="zero"))
+
+
+def line_search(variables, step, judge, max_kl, steps, shrink):
+    """Takes the longest step that improves and keeps the constraint.
+
+    Args:
+        variables: List of `keras.Variable`s, with P entries in all; moved.
+        step: Tensor `[P]`, the longest that is tried.
+        judge: Function without arguments that returns scalars, the improvement
+            and the divergence of the variables as they are.
+        max_kl: Float, the divergence that is allowed.
+        steps: Integer, how many to try.
+        shrink: Float, the size of each to the one before.
+
+    Returns:
+        Tuple of scalars: the fraction of the step that was taken (0 for none),
+        its improvement and its divergence.
+    """
+    start = flatten([tf.identity(variable) for variable in variables])
+
+    def refused(i, size, *_):
+        return (i < steps) & (size == 0)
+
+    def attempt(i, *_):
+        size = shrink ** tf.cast(i, "float32")
+        assign(variables, start + size * step)
+        improvement, divergence = judge()
+        # Of a number that is not finite, neither is true.
+        good = (divergence <= max_kl) & (improvement > 0)
+        found = tf.where(good, tf.stack([size, improvement, divergence]), 0.0)
+        return i + 1, *tf.unstack(found)
+
+    _, size, improvement, divergence = tf.while_loop(
+        refused, attempt, (0, 0.0, 0.0, 0.0)
+    )
+    end = tf.where(size > 0, start + size * step, start)
+    assign(variables, end)
+    return size, improvement, divergence
 
 
 def flatten(tensors):

@@ -8,9 +8,9 @@ from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
-from keras_rl2x.agents.natural_gradient import assign
 from keras_rl2x.agents.natural_gradient import fisher_vector_product
 from keras_rl2x.agents.natural_gradient import flatten
+from keras_rl2x.agents.natural_gradient import line_search
 
 
 @keras.saving.register_keras_serializable("keras_rl2x")
@@ -172,8 +172,13 @@ class TRPO(Agent):
         direction = ops.conjugate_gradient(fisher, gradient, self.cg_iterations)
         curvature = keras.ops.sum(direction * fisher(direction))
         step = direction * keras.ops.sqrt(2 * self.max_kl / curvature)
-        size, improvement, divergence = self._line_search(
-            variables, step, lambda: surrogate() - before, kl
+        size, improvement, divergence = line_search(
+            variables,
+            step,
+            lambda: (surrogate() - before, kl()),
+            self.max_kl,
+            self.line_search_steps,
+            self.line_search_shrink,
         )
         return self.finish(
             batch,
@@ -184,34 +189,6 @@ class TRPO(Agent):
             value_loss=self._fit_critic(batch),
             entropy=ops.live_mean(self.distribution.entropy(old), weight),
         )
-
-    def _line_search(self, variables, step, improvement, kl):
-        """Takes the longest step that improves and keeps the constraint.
-
-        Returns:
-            Tuple of scalars: the fraction of the step that was taken (0 for
-            none), its improvement and its divergence.
-        """
-        start = flatten([tf.identity(variable) for variable in variables])
-
-        def refused(i, size, *_):
-            return (i < self.line_search_steps) & (size == 0)
-
-        def attempt(i, *_):
-            size = self.line_search_shrink ** tf.cast(i, "float32")
-            assign(variables, start + size * step)
-            gain, divergence = improvement(), kl()
-            # Of a number that is not finite, neither is true.
-            good = (divergence <= self.max_kl) & (gain > 0)
-            found = tf.where(good, tf.stack([size, gain, divergence]), 0.0)
-            return i + 1, *tf.unstack(found)
-
-        _, size, gain, divergence = tf.while_loop(
-            refused, attempt, (0, 0.0, 0.0, 0.0)
-        )
-        end = tf.where(size > 0, start + size * step, start)
-        assign(variables, end)
-        return size, gain, divergence
 
     def _fit_critic(self, batch):
         """Regresses the value on the returns; the mean loss."""
