@@ -63,7 +63,7 @@ def assert_same(make, **arguments):
             )
         },
     ],
-    ids=str,
+    ids=lambda arguments: "-".join(arguments) or "plain",
 )
 def test_same_steps(arguments):
     arguments = {"learning_rate": 0.05, **arguments}
