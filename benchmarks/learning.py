@@ -134,8 +134,10 @@ def _train(arguments, seed):
         return 130
     seconds = time.time() - start
     result = {"seed": seed, **run.evaluation, "wall_s": round(seconds, 1)}
-    with open(os.path.join(folder, "result.json"), "w") as file:
+    path = os.path.join(folder, "result.json")
+    with open(f"{path}.writing", "w") as file:
         json.dump(result, file)
+    os.replace(f"{path}.writing", path)  # Whole, or not at all.
     return 0
 
 
@@ -181,16 +183,19 @@ def _was_begun(folder, settings):
 
 
 def _environment(settings, jobs):
-    """Environment variables of a seed's process.
+    """Environment variables of a seed's process, as the command line has them.
 
-    Its threads are the preset's, or one where several seeds train: more would
-    only wait for each other. The weights are the same, bit for bit.
+    But where several seeds train, each has one thread: more would only wait
+    for each other.
     """
-    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    threads = settings["threads"]
+    preset = {
+        "TF_NUM_INTRAOP_THREADS": str(settings["threads"]),
+        "TF_ENABLE_ONEDNN_OPTS": str(int(settings["onednn"])),
+    }
+    variables = {**preset, **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if jobs > 1:
-        threads = variables["TF_NUM_INTEROP_THREADS"] = "1"
-    variables["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        variables["TF_NUM_INTRAOP_THREADS"] = "1"
+        variables["TF_NUM_INTEROP_THREADS"] = "1"
     return variables
 
 

@@ -89,8 +89,13 @@ def _from_rollouts(environments, settings):
     dataset = rollout.dataset(**sizes, sequences=remembers)
     per_epoch, epochs = _rollout_budget(settings, rollout.size)
     steps_per_epoch = per_epoch * rollout.updates
+    updates = steps_per_epoch * epochs
     agent = _make_agent(
-        environments, settings, steps_per_epoch * epochs, rollout.updates
+        environments,
+        settings,
+        updates,
+        rollout.updates,
+        updates * _critic_updates(rollout.size, **settings["agent"]),
     )
     collect = callbacks.Collect(
         environments, rollout, seed=settings["seed"], **settings["collect"]
@@ -136,20 +141,29 @@ def _rollout_budget(settings, size):
     return rollouts // epochs, epochs
 
 
-def _make_agent(environments, settings, updates, steps_per_execution):
+def _critic_updates(size, critic_passes=1, critic_minibatch_size=None, **_):
+    """How often TRPO's critic moves in an update, others once."""
+    return critic_passes * (size // min(critic_minibatch_size or size, size))
+
+
+def _make_agent(
+    environments, settings, updates, steps_per_execution, critic_updates=None
+):
     space = environments.single_observation_space
     actions, seed = environments.single_action_space, settings["seed"]
     arguments = {
         **_schedules(settings["agent"], settings["env_steps"]),
         **_make_networks(space, actions, seed, **settings["network"]),
     }
+    # Schedules are over the steps of their own optimizer.
+    actor_updates = updates // settings["agent"].get("actor_every", 1)
     for name in ("actor_optimizer", "temperature_optimizer"):
         if name in settings:
-            arguments[name] = _make_optimizer(settings[name], updates)
+            arguments[name] = _make_optimizer(settings[name], actor_updates)
     kind = getattr(agents, presets.agent_name(settings["algorithm"]))
     agent = kind(action_space=actions, seed=seed, **arguments)
     agent.compile(
-        _make_optimizer(settings["optimizer"], updates),
+        _make_optimizer(settings["optimizer"], critic_updates or updates),
         steps_per_execution=steps_per_execution,
     )
     return agent

@@ -4,6 +4,7 @@ import pytest
 import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
+from keras_rl2x.envs import toy
 from keras_rl2x.presets import ppo
 
 ALL = [(name, env) for name, envs in presets.names().items() for env in envs]
@@ -103,6 +104,44 @@ def test_preset_composes(algorithm, env):
     with rl.envs.make(env, **settings["env"]) as envs:
         agent = compose.compose(envs, settings).agent
     assert type(agent).__name__ == presets.agent_name(algorithm)
+
+
+FALLING = {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "part", "each"),
+    [
+        ("td3", "actor_optimizer", 1 / 2),
+        ("crossq", "temperature_optimizer", 1 / 3),
+        ("sac", "actor_optimizer", 1),
+        ("ppo", "optimizer", 1),
+        # Of 1,024 steps, 8 minibatches, 10 times.
+        ("trpo", "optimizer", 80),
+    ],
+)
+def test_learning_rates_fall_over_the_steps_of_their_optimizer(
+    algorithm, part, each
+):
+    settings = presets.get(algorithm, None)
+    changes = {"env_steps": 81_920}
+    if "replay" in settings:
+        changes |= {"replay.capacity": 1_000, "collect.warmup": 1_000}
+    if algorithm == "trpo":
+        changes |= {
+            "env.num_envs": 2,
+            "rollout.steps": 512,
+            "agent.critic_passes": 10,
+            "agent.critic_minibatch_size": 128,
+        }
+    presets.override(settings, changes)
+    settings[part] |= FALLING
+    settings |= {"seed": 0, "algorithm": algorithm}
+    with rl.envs.make(toy.Reach, **settings["env"]) as envs:
+        parts = compose.compose(envs, settings)
+    schedule = getattr(parts.agent, part)._learning_rate
+    updates = parts.steps_per_epoch * parts.epochs
+    assert schedule.decay_steps == int(updates * each)
 
 
 @pytest.mark.parametrize(("algorithm", "env"), ALL)

@@ -34,7 +34,8 @@ def in_float32(network):
     """A network that computes the same from the same weights, in `float32`.
 
     Half precision is for large batches: of 8 images it takes three times as
-    long, and LiteRT does not convert it.
+    long, and LiteRT does not convert it. A network with a layer that cannot be
+    made anew, such as a `Lambda` around a lambda, stays as it is.
     """
     layers = network._flatten_layers(include_self=False)
     if all(layer.compute_dtype == "float32" for layer in layers):
@@ -48,7 +49,10 @@ def in_float32(network):
         config = {**layer.get_config(), "dtype": "float32"}
         return type(layer).from_config(config)
 
-    return keras.models.clone_model(network, clone_function=copy)
+    try:
+        return keras.models.clone_model(network, clone_function=copy)
+    except Exception:  # A user's layer may raise anything.
+        return network
 
 
 def compute(network, arrays, obs):

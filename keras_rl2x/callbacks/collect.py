@@ -103,13 +103,16 @@ class Collect(keras.callbacks.Callback):
         self.model.check_spaces(self.envs)
         if not self._on_policy:
             self.data.set_block(self._chunk)
+        self._make_policy()
+        self._progress.begin()
+        if self.overlap:
+            self._worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _make_policy(self):
         if self.policy is None or self.policy.agent is not self.model:
             self.policy = Policy(
                 self.model, self.envs.num_envs, self.where, self.seed
             )
-        self._progress.begin()
-        if self.overlap:
-            self._worker = concurrent.futures.ThreadPoolExecutor(1)
 
     def on_epoch_begin(self, epoch, logs=None):
         progress.forget_nan(self.model.fit_callbacks)
@@ -295,6 +298,7 @@ class Collect(keras.callbacks.Callback):
         self._warmed = state["warmed"]
         self._progress.episodes.clear()
         self._progress.episodes.extend(map(tuple, state["episodes"]))
+        self._make_policy()
         self.policy.rng.bit_generator.state = state["rng"]
         obs = self.driver.reset(self._reset_seed())
         if self._on_policy:  # What it held was used up, and not saved.

@@ -1,5 +1,6 @@
 """Measures the agent on episodes that it does not learn from."""
 
+import gymnasium
 import keras
 
 from keras_rl2x import envs
@@ -43,6 +44,8 @@ class Evaluate(keras.callbacks.Callback):
         if isinstance(env, envs.Environments):
             self.envs = env
         else:
+            if isinstance(env, gymnasium.vector.VectorEnv):
+                num_envs = num_envs or env.num_envs
             num_envs = num_envs or min(self.episodes, 10)
             self.envs = envs.make(env, num_envs, **kwargs)
         self._policy = None

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import itertools
+import math
 import os
 
 import keras
@@ -10,6 +12,9 @@ from PIL import Image
 
 from keras_rl2x import envs
 from keras_rl2x.acting.policy import Policy
+
+# Browsers show a GIF with more than that at a tenth of the speed.
+MOST_FPS = 50
 
 
 class RecordVideo(keras.callbacks.Callback):
@@ -26,8 +31,9 @@ class RecordVideo(keras.callbacks.Callback):
             to 10.
         episodes: Integer, how many to record one after the other. Defaults
             to 1.
-        max_frames: Integer, where to cut a recording. Defaults to 3,000, more
-            than a game of Pong.
+        max_frames: Integer, where to cut a recording, which has at most 50
+            frames for a second of the environment. Defaults to 3,000, more than
+            a game of Pong.
         width: Integer, to how many pixels to shrink a wider image. Defaults
             to 320.
         seed: Integer seed of the environment. Defaults to 1000.
@@ -84,10 +90,11 @@ class RecordVideo(keras.callbacks.Callback):
         agent = agent or self.model
         if self._policy is None or self._policy.agent is not agent:
             self._policy = Policy(agent, num_envs=1)
-        frames = []
+        frames, steps = [], itertools.count()
 
         def render():
-            frames.append(self._shrink(environments.render()[0]))
+            if next(steps) % thinned == 0:
+                frames.append(self._shrink(environments.render()[0]))
             return len(frames) == self.max_frames
 
         # Closed each time: a renderer that is closed later, when Python gets
@@ -95,11 +102,12 @@ class RecordVideo(keras.callbacks.Callback):
         with self._make() as environments:
             agent.check_spaces(environments)
             fps = environments.metadata.get("render_fps", 30)
+            thinned = math.ceil(fps / MOST_FPS)
             self._policy.play(
                 environments, self.episodes, self.seed, on_step=render
             )
         env_steps = int(agent.env_steps.numpy())
-        image = _animate(frames, fps)
+        image = _animate(frames, fps / thinned)
         os.makedirs(self.directory, exist_ok=True)
         path = os.path.join(self.directory, f"episode_{env_steps:09d}.gif")
         with open(path, "wb") as file:
@@ -132,7 +140,7 @@ def _animate(frames, fps):
         format="GIF",
         save_all=True,
         append_images=frames[1:],
-        duration=round(1000 / fps),
+        duration=10 * round(100 / fps),  # It counts in hundredths of seconds.
         loop=0,
     )
     return buffer.getvalue()

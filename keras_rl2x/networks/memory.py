@@ -14,9 +14,15 @@ from keras_rl2x.networks.backbones import hidden_layers
 def memory_size(network):
     """Integer, the numbers that a network remembers; 0 if it does not."""
     entries = network.input
-    if not isinstance(entries, dict) or "memory" not in entries:
+    if not isinstance(entries, dict) or entries.keys() != {
+        "memory",
+        "observation",
+    }:
         return 0
-    return int(entries["memory"].shape[-1])
+    # Else it is an observation that has entries of these names.
+    memory, outputs = entries["memory"], network.outputs
+    recurrent = len(outputs) > 1 and outputs[-1].shape == memory.shape
+    return int(memory.shape[-1]) if recurrent else 0
 
 
 def observation_input(network):

@@ -57,14 +57,15 @@ class _Statistics(keras.layers.Layer):
            eq. 2.1
         """
         total = self.count + size
+        divisor = keras.ops.maximum(total, 1.0)
         shift = mean - self.mean
         squares = (
             self.variance * self.count
             + variance * size
-            + keras.ops.square(shift) * self.count * size / total
+            + keras.ops.square(shift) * self.count * size / divisor
         )
-        new_mean = self.mean + shift * size / total
-        self.variance.assign(squares / total)
+        new_mean = self.mean + shift * size / divisor
+        self.variance.assign(squares / divisor)
         self.mean.assign(new_mean)
         self.count.assign(total)
 
@@ -125,8 +126,7 @@ class RewardScale(_Statistics):
 
         Args:
             sums: Tensor `[B]`.
-            live: Boolean tensor `[B]`, which of them are sums of rewards; at
-                least one of the first batch.
+            live: Boolean tensor `[B]`, which of them are sums of rewards.
         """
         weight = keras.ops.cast(live, "float32")
         size = keras.ops.sum(weight)

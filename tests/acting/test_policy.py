@@ -286,3 +286,35 @@ def test_play_speaks_the_environments_language(identity):
     with envs.make(Shifted, num_envs=2) as made:
         played = Policy(agent, 2).play(made, 3, seed=0)
     np.testing.assert_array_equal(played.returns, [6] * 3)
+
+
+@keras.saving.register_keras_serializable("tests.acting")
+class Halving(keras.layers.Layer):
+    """A layer that cannot be made with another dtype."""
+
+    def __init__(self):
+        super().__init__()
+
+    def call(self, x):
+        return x / 2
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: keras.layers.Lambda(lambda x: x / 2), Halving]
+)
+def test_what_cannot_be_copied_acts_in_half_precision(monkeypatch, layer):
+    monkeypatch.setattr(warnings, "warn", lambda *args, **kwargs: None)
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        entry = keras.Input((4,))
+        features = keras.layers.Dense(16, activation="relu")(layer()(entry))
+        network = networks.action_values(keras.Model(entry, features), 3)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    scatter(network)
+    policy = Policy(agent_of(network), 200)
+    assert policy.where == "graph"
+    policy.snapshot()
+    agreed = policy.greedy(OBS) == best(network, OBS)
+    assert np.mean(agreed) > 0.95

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import keras_rl2x as rl
 from keras_rl2x import agents
@@ -169,3 +170,42 @@ def test_trpo_is_refused():
     envs = rl.envs.make(toy.Memory)
     with pytest.raises(ValueError, match="TRPO does not learn from sequences"):
         recurrent(agents.TRPO, critic=None)(envs)
+
+
+class Named(toy.Identity):
+    """`Identity`, with observations that are called as the inputs are."""
+
+    other = "observation"
+
+    def __init__(self):
+        super().__init__()
+        inner = self.observation_space
+        self.observation_space = spaces.Dict(
+            {"memory": inner, self.other: inner}
+        )
+
+    def _draw(self):
+        self.state = int(self.np_random.integers(4))
+        return {"memory": self.state, self.other: self.state}
+
+
+class NamedOtherwise(Named):
+    other = "x"
+
+
+@pytest.mark.parametrize("env", [Named, NamedOtherwise])
+@pytest.mark.parametrize("kind", [agents.DQN, agents.PPO])
+def test_an_observation_may_be_called_memory(kind, env):
+    def make_agent(envs):
+        network = rl.networks.mlp(envs.single_observation_space, (16,))
+        return kind(network, envs.single_action_space, seed=0)
+
+    with rl.envs.make(env, 2, seed=0) as envs:
+        agent = make_agent(envs)
+        assert agent.memory_size == 0
+        agent.check_spaces(envs)
+        obs, _ = envs.reset(seed=0)
+        assert agent.act(obs).shape == (2,)
+        policy = rl.acting.Policy(agent, 2)
+        policy.snapshot()
+        assert policy.greedy(obs).shape == (2,)

@@ -106,7 +106,10 @@ def test_unknown_setting_is_refused_before_anything_is_trained(tmp_path):
 def test_threads_are_the_presets_unless_seeds_share_the_cores(
     monkeypatch, jobs, threads, between
 ):
-    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
-    variables = learning._environment({"threads": 3}, jobs)
+    for name in ("INTEROP_THREADS", "INTRAOP_THREADS"):
+        monkeypatch.delenv(f"TF_NUM_{name}", raising=False)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    variables = learning._environment({"threads": 3, "onednn": False}, jobs)
+    assert variables["TF_ENABLE_ONEDNN_OPTS"] == "0"
     assert variables["TF_NUM_INTRAOP_THREADS"] == threads
     assert variables.get("TF_NUM_INTEROP_THREADS") == between

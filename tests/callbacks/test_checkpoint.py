@@ -130,6 +130,26 @@ def test_finished_run_is_restored_and_nothing_more(checkpoints):
     np.testing.assert_equal(other.agent.get_state(), saved)
 
 
+def test_finished_run_is_restored_by_a_checkpoint_that_stands_first(tmp_path):
+    seen = []
+    for _ in range(2):
+        living = Living()
+        collect = living.collect()
+        living.agent.fit(
+            living.replay.dataset(8),
+            steps_per_epoch=8,
+            epochs=2,
+            callbacks=[
+                rl.callbacks.Checkpoint(tmp_path),
+                collect,
+                living.targets,
+            ],
+            verbose=0,
+        )
+        seen.append((living.agent.get_state(), collect.get_state()))
+    np.testing.assert_equal(*seen)
+
+
 def truncate(path):
     os.truncate(path, os.path.getsize(path) // 2)
 

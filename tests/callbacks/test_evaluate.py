@@ -74,6 +74,16 @@ def test_environments_of_the_user(living):
         assert "val_return" in living.fit(evaluate)
 
 
+def test_a_vector_environment_is_taken_as_it_is(living):
+    envs = gymnasium.vector.SyncVectorEnv(
+        [toy.Bandit] * 3,
+        autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
+    )
+    evaluate = rl.callbacks.Evaluate(envs, episodes=5)
+    assert evaluate.envs.num_envs == 3
+    assert "val_return" in living.fit(evaluate)
+
+
 def test_follows_the_agent(living):
     # One callback, two agents: not the first one's network is evaluated.
     evaluate = rl.callbacks.Evaluate(toy.Bandit, episodes=1)

@@ -3,6 +3,7 @@ import io
 
 import pytest
 import tensorflow as tf
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from PIL import Image
 
 import keras_rl2x as rl
@@ -79,6 +80,26 @@ def test_records_now_and_again(living, tmp_path):
     living.fit(record)
     with Image.open(record.record(living.agent)) as image:
         assert sum(milliseconds(image)) == 12 * 20
+
+
+@pytest.mark.parametrize(
+    ("fps", "each", "duration"), [(30, 1, 30), (60, 2, 30), (125, 3, 20)]
+)
+def test_a_second_lasts_a_second(
+    living, tmp_path, monkeypatch, fps, each, duration
+):
+    # Browsers slow down what has more than 50 frames a second.
+    metadata = {**CartPoleEnv.metadata, "render_fps": fps}
+    monkeypatch.setattr(CartPoleEnv, "metadata", metadata)
+    record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path, episodes=50)
+    steps = 12 * each
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "max_frames", 12)
+        with Image.open(record.record(living.agent)) as image:
+            shown = milliseconds(image)
+    assert {time % duration for time in shown} == {0}
+    assert sum(shown) == 12 * duration
+    assert abs(sum(shown) / 1_000 - steps / fps) < 0.2 * steps / fps
 
 
 def test_records_alike(living, tmp_path):

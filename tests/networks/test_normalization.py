@@ -284,6 +284,13 @@ def test_reward_scale_leaves_out_what_is_dead():
     np.testing.assert_allclose(scale(tf.ones(1)), [0.5], rtol=1e-6)
 
 
+def test_reward_scale_of_a_first_rollout_that_does_not_live():
+    scale = networks.RewardScale()
+    scale.update(tf.zeros(2), tf.zeros(2, "bool"))
+    update(scale, [1.0, 5])
+    np.testing.assert_allclose(scale(tf.ones(1)), [0.5], rtol=1e-6)
+
+
 def test_reward_scale_learns_by_update_alone():
     scale = networks.RewardScale()
     learn(scale, [tf.constant([1.0, 5])])
