@@ -18,6 +18,7 @@ _ERRORS = (
     ImportError,
     MemoryError,
     OSError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
@@ -216,6 +217,11 @@ def _play(arguments):
         )
         print(f"Recorded {recorder.record(agent)}")
         return 0
+    shown = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if sys.platform == "linux" and not any(map(os.environ.get, shown)):
+        raise ValueError(
+            "There is no display to show it on: record it, by `--video DIR`."
+        )
     with rl.envs.make(arguments.env, render_mode="human", **env) as envs:
         agent.check_spaces(envs)
         policy = rl.acting.Policy(agent, num_envs=1)

@@ -170,7 +170,12 @@ def action_spec(space):
         return tuple(map(action_spec, space))
     if isinstance(space, spaces.Space):
         return spec(space)
-    return from_config(space)
+    if isinstance(space, (dict, Leaf)):
+        return from_config(space)
+    raise TypeError(
+        "`action_space` must be a `gymnasium.Space`, such as "
+        f"`envs.single_action_space`. Received: {space!r}"
+    )
 
 
 def require(space, kinds, owner):

@@ -4,6 +4,7 @@ import collections
 import csv
 import json
 import os
+import re
 import warnings
 
 import gymnasium
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_rl2x import agents
+from keras_rl2x import arguments
 from keras_rl2x import callbacks
 from keras_rl2x import compose
 from keras_rl2x import envs
@@ -80,6 +82,8 @@ def train(
             "in: give it an id, or a function that returns one environment. "
             f"Received: env={env}"
         )
+    seed = arguments.integer(0, seed=seed)
+    arguments.integer(evaluation_episodes=evaluation_episodes)
     changes = dict(overrides or {})
     if env_steps is not None:
         changes["env_steps"] = env_steps
@@ -132,8 +136,8 @@ def evaluate(
     """
     if isinstance(agent, (str, os.PathLike)):
         agent = load(agent)
-    if episodes < 1:
-        raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
+    episodes = arguments.integer(episodes=episodes)
+    seed = arguments.integer(0, seed=seed)
     if isinstance(env, gymnasium.vector.VectorEnv):
         num_envs = num_envs or env.num_envs
     num_envs = num_envs or min(episodes, 20)
@@ -186,16 +190,20 @@ def load(path):
 
 def _cause(text):
     """What may have gone wrong, and what to do, by Keras's message."""
-    if "Could not locate" in text:
+    unknown = re.search(r"Could not locate ([^.\n]*)", text)
+    if unknown:
         return (
-            "It holds a class or function that Keras does not know: decorate "
-            "it with `@keras.saving.register_keras_serializable()`, and import "
-            "its module first."
+            f"It holds a {unknown[1]}, which Keras does not know: import its "
+            "module first, where it is decorated with "
+            "`@keras.saving.register_keras_serializable()`; if it was not when "
+            "it was saved, load the file within "
+            "`keras.saving.custom_object_scope({name: class})`."
         )
     if "ambda" in text:
         return (
             "It holds a Python lambda, which is code: give the layer or the "
-            "agent a function that is registered with Keras."
+            "agent a function that is registered with Keras. A file that you "
+            "trust, `keras.saving.load_model(path, safe_mode=False)` loads."
         )
     return "It must be a whole file that was saved by `agent.save`."
 
@@ -208,31 +216,36 @@ def _fit(environments, env, settings, log_dir, verbose):
     if begun is not None:
         _cut_history(history, begun)
     _begin(log_dir, settings)
-    fitted = parts.agent.fit(
-        parts.dataset,
-        steps_per_epoch=parts.steps_per_epoch,
-        epochs=parts.epochs,
-        callbacks=[
-            *parts.callbacks,
-            callbacks.Evaluate(
-                env,
-                seed=1_000 + settings["seed"],
-                **settings["evaluate"],
-                **presets.env_arguments(settings),
-            ),
-            keras.callbacks.ModelCheckpoint(
-                os.path.join(log_dir, "best.keras"),
-                monitor="val_return",
-                mode="max",
-                save_best_only=True,
-            ),
-            callbacks.TensorBoard(log_dir, settings),
-            keras.callbacks.CSVLogger(history, append=begun is not None),
-            # Behind the history, which then holds every epoch that was saved.
-            checkpoint,
-        ],
-        verbose=verbose,
-    )
+    made = [
+        *parts.callbacks,
+        callbacks.Evaluate(
+            env,
+            seed=1_000 + settings["seed"],
+            **settings["evaluate"],
+            **presets.env_arguments(settings),
+        ),
+        keras.callbacks.ModelCheckpoint(
+            os.path.join(log_dir, "best.keras"),
+            monitor="val_return",
+            mode="max",
+            save_best_only=True,
+        ),
+        callbacks.TensorBoard(log_dir, settings),
+        keras.callbacks.CSVLogger(history, append=begun is not None),
+        # Behind the history, which then holds every epoch that was saved.
+        checkpoint,
+    ]
+    try:
+        fitted = parts.agent.fit(
+            parts.dataset,
+            steps_per_epoch=parts.steps_per_epoch,
+            epochs=parts.epochs,
+            callbacks=made,
+            verbose=verbose,
+        )
+    except OSError:  # A full disk, say: there may be room for this.
+        parts.agent.save(os.path.join(log_dir, "agent.keras"))
+        raise
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
 
 

@@ -134,6 +134,14 @@ def test_play_shows(trained, monkeypatch, capsys):
     assert re.search(r"Returns: \d+\.0, \d+\.0\n", capsys.readouterr().out)
 
 
+def test_play_without_a_display(trained, monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    agent = trained[0] / "agent.keras"
+    assert "--video DIR" in refused(["play", agent, "CartPole-v1"], capsys)
+
+
 def test_list(capsys):
     assert cli.main(["list"]) == 0
     output = capsys.readouterr().out
@@ -181,27 +189,27 @@ def test_refused(arguments, message, capsys, tmp_path, monkeypatch):
         ("double=false", "did you mean 'agent.double'?"),
         ("agent.double.x=1", "no setting of this name"),
         ("agent.double", "written NAME=VALUE"),
-        ("agent.double=False", "'agent.double' must be like True"),
-        ("agent.double=1", "'agent.double' must be like True"),
-        ("agent={}", "'agent' must be like"),
+        ("agent.double=False", "'agent.double' must be `True` or `False`"),
+        ("agent.double=1", "'agent.double' must be `True` or `False`"),
+        ("agent={}", "'agent' must be"),
         ("agent.loss=hubris", "loss='hubris'"),
-        ("agent.head=3", "'agent.head' must be like 'dueling'"),
-        ("epochs=2.5", "'epochs' must be like"),
-        ("epochs=true", "'epochs' must be like"),
-        ("epochs=Infinity", "'epochs' must be like"),
+        ("agent.head=3", "'agent.head' must be a name, like 'dueling'"),
+        ("epochs=2.5", "'epochs' must be"),
+        ("epochs=true", "'epochs' must be"),
+        ("epochs=Infinity", "'epochs' must be"),
         ("epochs=0", "must be positive"),
         ("collect.chunk=0", "must be positive"),
         ("collect.env_steps_per_update=0", "must be positive"),
-        ("network.units=8", "'network.units' must be like"),
+        ("network.units=8", "'network.units' must be"),
         ("network.kind=cnn", "one of ['auto', 'mlp', 'nature_cnn'"),
         ("network.kind=nature_cnn", "needs images"),
         ("network.kind=impala_cnn", "needs images"),
         ("network.dtype=mixed_bfloat16", "for convolutional networks only"),
-        ("replay.gamma=high", "'replay.gamma' must be like"),
+        ("replay.gamma=high", "'replay.gamma' must be"),
         ('replay.gamma={"from": 0, "to": 1, "over": 1}', "'replay.gamma'"),
         ("replay.gamma=1.5", "gamma=1.5"),
         ("replay.capacity=1e13", "lower `capacity`"),
-        ('agent.epsilon={"from": 1}', "'agent.epsilon' must be like"),
+        ('agent.epsilon={"from": 1}', "'agent.epsilon' must be"),
         ("env.vectorization=threads", "vectorization='threads'"),
     ],
 )

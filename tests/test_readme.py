@@ -10,6 +10,9 @@ import sys
 import pytest
 
 from keras_rl2x import cli
+from keras_rl2x import compose
+from keras_rl2x import envs
+from keras_rl2x import presets
 
 ROOT = pathlib.Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "tutorials" / "README.md"]
@@ -101,6 +104,32 @@ def test_python_blocks_run(readme, tmp_path):
 @pytest.mark.parametrize("readme", READMES, ids=_name)
 def test_commands_parse(readme):
     _parse(readme.read_text())
+
+
+def _training(markdown):
+    """The arguments of each command that trains."""
+    parsed = map(cli._parser().parse_args, _commands(markdown))
+    return [one for one in parsed if one.command is cli._train]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    _training(READMES[0].read_text()),
+    ids=lambda arguments: f"{arguments.algorithm}-{arguments.env}",
+)
+def test_what_is_trained_can_be_composed(arguments):
+    if arguments.env.startswith("LunarLander"):
+        pytest.importorskip("Box2D")
+    settings = presets.get(arguments.algorithm, arguments.env)
+    changes = dict(map(cli.parse_setting, arguments.set))
+    if arguments.env_steps is not None:
+        changes["env_steps"] = arguments.env_steps
+    if arguments.num_envs is not None:
+        changes["env.num_envs"] = arguments.num_envs
+    presets.override(settings, changes)
+    settings |= {"seed": arguments.seed, "algorithm": arguments.algorithm}
+    with envs.make(arguments.env, **settings["env"]) as environments:
+        assert compose.compose(environments, settings).epochs > 1
 
 
 EXAMPLE = """

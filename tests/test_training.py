@@ -297,10 +297,13 @@ class Unregistered(keras.Model):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Unregistered(), "register_keras_serializable.*import its module"),
+        (
+            Unregistered(),
+            "class 'Unregistered'.*import its module.*custom_object_scope",
+        ),
         (
             keras.Sequential([keras.layers.Lambda(lambda x: 2 * x)]),
-            "holds a Python lambda.*registered",
+            "holds a Python lambda.*registered.*safe_mode=False",
         ),
     ],
 )
@@ -312,6 +315,15 @@ def test_load_of_a_network_that_keras_cannot_make(network, message, tmp_path):
     with pytest.raises(ValueError, match=f"(?s){message}.*Received: .*") as got:
         rl.load(tmp_path / "agent.keras")
     assert len(str(got.value)) < 1_000
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, None])
+def test_a_seed_is_a_natural_number(run, seed, tmp_path):
+    message = f"`seed` must be an integer >= 0. Received: seed={seed}"
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, seed=seed)
+    with pytest.raises(ValueError, match=message):
+        rl.evaluate(run.agent, toy.Bandit, seed=seed)
 
 
 def test_load_gives_a_compiled_agent(run):

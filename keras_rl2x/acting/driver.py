@@ -64,9 +64,9 @@ class Driver:
                 that says where episodes begin, to actions in agent units.
 
         Returns:
-            A `Chunk`. If an environment raised, or returned a reward that is
-            not finite, or an observation that is NaN, the chunk holds what
-            came before and says so in `error`; the driver must be reset.
+            A `Chunk`. If an environment raised, or returned a reward or an
+            observation that is not finite, the chunk holds what came before
+            and says so in `error`; the driver must be reset.
         """
         shape = (steps, self.envs.num_envs)
         obs_rows = _empty(shape, self._obs_spec)
@@ -126,12 +126,12 @@ class Driver:
         for rows, last in zip(obs_leaves, optree.tree_leaves(next_obs)):
             if rows.dtype.kind != "f":
                 continue
-            nan = np.concatenate(
-                [_has_nan(rows[: len(reward)], 2), [_has_nan(last, 1)]]
+            bad = np.concatenate(
+                [_not_finite(rows[: len(reward)], 2), [_not_finite(last, 1)]]
             )
-            for t, env in np.argwhere(nan)[:1]:
+            for t, env in np.argwhere(bad)[:1]:
                 # The step that led there goes too: it has no successor.
-                text = "an observation with NaN in it."
+                text = "an observation with NaN or an infinity in it."
                 found.append((max(t - 1, 0), env, text))
         if not found:
             return len(reward), None
@@ -212,9 +212,9 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
     return Episodes(np.array(returns), np.array(lengths))
 
 
-def _has_nan(array, batch_axes):
-    """Where an entry of the batch has NaN in it."""
-    return np.isnan(array).any(axis=tuple(range(batch_axes, array.ndim)))
+def _not_finite(array, batch_axes):
+    """Where an entry of the batch has NaN, or an infinity, in it."""
+    return ~np.isfinite(array).all(axis=tuple(range(batch_axes, array.ndim)))
 
 
 def _empty(shape, spec):

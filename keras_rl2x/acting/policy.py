@@ -17,7 +17,10 @@ WHERE = ("auto", "host", "graph")
 
 
 class Policy:
-    """Acts as the agent did when `snapshot` was last called.
+    """Acts as the agent did when it was made, or `snapshot` was last called.
+
+    Its actions are in the agent's units, which `spaces.to_env` turns into the
+    environments'.
 
     Args:
         agent: An `Agent`.
@@ -51,10 +54,10 @@ class Policy:
         self._read = export.reader(variables)
         # Layers that explore say which of their weights are noise.
         self._is_noise = [getattr(v, "is_noise", False) for v in variables]
-        self._exploration = {}
         self.memory = None
         if agent.memory_size:
             self.memory = np.zeros((num_envs, agent.memory_size), "float32")
+        self.snapshot()
 
     def _make_network(self, num_envs, where):
         network = export.in_float32(self.agent.policy)

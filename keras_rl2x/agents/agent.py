@@ -140,8 +140,8 @@ class Agent(keras.Model):
     def act(self, obs, explore=True):
         """Environment actions for a batch of observations, as arrays.
 
-        For a few by hand: `acting.Policy` is tens of times faster. An agent
-        with a memory acts as at the beginning of an episode.
+        For a few by hand: `rl.evaluate` is tens of times faster. An agent with
+        a memory acts as at the beginning of an episode.
 
         Args:
             obs: Array `[N, ...]` (or a structure of such).
@@ -151,6 +151,7 @@ class Agent(keras.Model):
         Returns:
             Array `[N, ...]`.
         """
+        obs = fit_checks.as_batch(self, obs)
         policy = self.policy if explore else networks.without_noise(self.policy)
         outputs = policy(networks.with_memory(self.policy, obs))
         outputs = keras.tree.map_structure(np.array, outputs)

@@ -68,8 +68,9 @@ def action_leaf(agent):
     if not leaf.bounded:
         raise ValueError(
             f"{type(agent).__name__} acts within bounds: give every action "
-            "both of them, with `gymnasium.wrappers.RescaleAction` or "
-            f"`ClipAction`. Received: low={leaf.low}, high={leaf.high}"
+            "both of them, with `gymnasium.wrappers.TransformAction(env, "
+            "lambda action: action, Box(low, high))`. Received: "
+            f"low={leaf.low}, high={leaf.high}"
         )
     return leaf
 

@@ -4,6 +4,7 @@ import itertools
 import string
 
 import keras
+import numpy as np
 
 from keras_rl2x import networks
 from keras_rl2x import spaces
@@ -17,12 +18,21 @@ def check(agent, dataset):
         dataset: What `fit` was given to learn from.
 
     Raises:
+        TypeError: If `dataset` is no `tf.data.Dataset` of dicts.
         ValueError: If the agent was compiled with what it does not use, an
             optimizer accumulates gradients, the agent was made for several
-            devices, running statistics would stay empty, or a callback works
-            on something else than `dataset` is drawn from; see also
-            `check_callbacks`.
+            devices, running statistics would stay empty, a callback works on
+            something else than `dataset` is drawn from, or none sets the
+            priorities of that; see also `check_callbacks`.
     """
+    batches = getattr(dataset, "element_spec", None)
+    if not isinstance(batches, dict):
+        raise TypeError(
+            f"{type(agent).__name__} learns from what `dataset(...)` of an "
+            "`rl.data.Replay` or `rl.data.Rollout` returns, which the "
+            "`Collect` callback fills. Received: "
+            f"{type(dataset).__name__}"
+        )
     compiled = agent.get_compile_config() or {}
     unused = ("loss", "loss_weights", "metrics", "weighted_metrics")
     given = sorted(name for name in unused if compiled.get(name))
@@ -63,6 +73,16 @@ def check(agent, dataset):
                 f"{type(other).__name__} than the one that `fit` draws from: "
                 "give `fit` the `dataset(...)` of the same one."
             )
+    setters = [
+        callback
+        for callback in agent.graph_callbacks()
+        if getattr(callback, "works_on", None) is source
+    ]
+    if hasattr(source, "update") and not setters:
+        raise ValueError(
+            "Nothing would set the priorities of the replay: add "
+            "`rl.callbacks.UpdatePriorities(replay)` to the callbacks of `fit`."
+        )
     updates = getattr(dataset, "updates", None)
     if updates != getattr(source, "updates", None):
         raise ValueError(
@@ -87,6 +107,29 @@ def _check_statistics(agent):
                 "too large in the environment (as by "
                 "`gymnasium.wrappers.RescaleObservation`)."
             )
+
+
+def as_batch(agent, obs):
+    """Observations as arrays; refused if they are no batch.
+
+    Args:
+        agent: An `Agent`.
+        obs: What `Agent.act` was given.
+
+    Raises:
+        ValueError: If there is one observation in place of a batch.
+    """
+    entry = networks.observation_input(agent.policy)
+    if isinstance(entry, (dict, list, tuple)):
+        return obs
+    obs = np.asarray(obs)
+    if len(obs.shape) != len(entry.shape):
+        raise ValueError(
+            "`act` takes a batch of observations, `obs[None]` for a single "
+            f"one: of shape {('N', *entry.shape[1:])}. Received: an array of "
+            f"shape {obs.shape}"
+        )
+    return obs
 
 
 def check_callbacks(agent):

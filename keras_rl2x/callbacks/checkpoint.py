@@ -88,6 +88,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.interrupted = False
         self._failed = None
+        os.makedirs(self.directory, exist_ok=True)  # Fails now, if it does.
         state = self.latest()
         if state is not None:
             # Not later: at an epoch's beginning, others change the agent (its
@@ -164,11 +165,11 @@ class Checkpoint(keras.callbacks.Callback):
             state_files.write(state, self._path(epoch))
             self._failed = None
         except OSError as error:
-            self._failed = error
+            why = f"No checkpoint could be saved into {self.directory}: {error}"
+            self._failed = OSError(why)
             warnings.warn(
-                f"No checkpoint could be saved into {self.directory}: {error}. "
-                "The training goes on, and the checkpoints from before are "
-                "intact; make room before the next one.",
+                f"{why}. The training goes on, and the checkpoints from before "
+                "are intact; make room before the next one.",
                 stacklevel=2,
             )
             return

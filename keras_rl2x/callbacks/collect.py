@@ -242,7 +242,7 @@ class Collect(keras.callbacks.Callback):
             )
             raise RuntimeError(
                 f"The environments failed after {self._lived:,} steps: "
-                f"{type(chunk.error).__name__}: {chunk.error} {kept} "
+                f"{collect_checks.told(chunk.error)} {kept} "
                 f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 

@@ -1,5 +1,7 @@
 """What `Collect` refuses, and what to do about it."""
 
+import traceback
+
 from gymnasium.vector import AsyncVectorEnv
 
 
@@ -102,6 +104,19 @@ def check_envs(collect):
             "`warmup` is more than the replay holds. Received: "
             f"warmup={collect.warmup}, capacity={collect.data.capacity}"
         )
+
+
+def told(error):
+    """What an environment raised, and where, as Keras hides the traceback."""
+    text = f"{type(error).__name__}: {error}".rstrip(".")
+    if error.__traceback__ is None:
+        return f"{text}."
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{text} ({place.filename}, line {place.lineno}, in {place.name}). "
+        "`gymnasium.utils.env_checker.check_env(env)` tells what is wrong with "
+        "an environment's code."
+    )
 
 
 def after_failure(envs):

@@ -62,8 +62,9 @@ class Progress:
         if not math.isfinite(self._loss):
             raise ValueError(
                 f"The loss became {self._loss}: the agent's weights are of no "
-                "use any more. Go on from the last checkpoint with a lower "
-                "learning rate, or with `global_clipnorm` in the optimizer."
+                "use any more. Begin again with a lower learning rate, or with "
+                "`global_clipnorm` in the optimizer; what was saved before is "
+                "still good."
             )
 
 

@@ -87,14 +87,18 @@ class RunningNormalization(_Statistics):
     def build(self, shape):
         self._build(tuple(shape[1:]))
 
+    def update(self, features):
+        """Takes more features into account, a tensor `[B, ...]`."""
+        self._join(
+            keras.ops.cast(keras.ops.shape(features)[0], "float32"),
+            keras.ops.mean(features, axis=0),
+            keras.ops.var(features, axis=0),
+        )
+
     def call(self, features):
         features = keras.ops.cast(features, "float32")
         if _updating:
-            self._join(
-                keras.ops.cast(keras.ops.shape(features)[0], "float32"),
-                keras.ops.mean(features, axis=0),
-                keras.ops.var(features, axis=0),
-            )
+            self.update(features)
         scaled = (features - self.mean) * keras.ops.rsqrt(
             self.variance + _EPSILON
         )

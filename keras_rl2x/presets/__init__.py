@@ -137,8 +137,21 @@ def _like(name, old, new):
     if _fits(name, old, new):
         return int(new) if type(old) is int else new
     raise ValueError(
-        f"The setting '{name}' must be like {old!r}. Received: {new!r}"
+        f"The setting '{name}' must be {_kind(name, old)}, like {old!r}. "
+        f"Received: {new!r}"
     )
+
+
+def _kind(name, old):
+    """What a setting takes, in words."""
+    if _is_initializer(old) or name.endswith("kernel_initializer"):
+        return "the name of an initializer, or its configuration"
+    if _is_schedule(old) or name.endswith(_SCHEDULED):
+        return "a number, or a schedule of `from`, `to` and `over`"
+    if isinstance(old, dict):
+        return f"set one by one, as '{name}.{next(iter(old), 'name')}'"
+    kinds = {bool: "`True` or `False`", int: "a whole number", str: "a name"}
+    return kinds.get(type(old), "a number" if type(old) is float else "a list")
 
 
 def _fits(name, old, new):

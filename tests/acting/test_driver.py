@@ -50,6 +50,8 @@ class Script(gymnasium.Env):
         obs, reward = self._observe(), self.number + 1.0
         if fault == "obs":
             obs[:] = np.nan
+        elif fault == "far":
+            obs[0] = -np.inf
         elif fault is not None:
             reward = fault
         over = self.t == self.length
@@ -189,9 +191,10 @@ def test_reset_begins_anew():
         (np.inf, "Environment 1 .* reward that is not finite.*inf"),
         (1e300, "Environment 1 .* reward that is not finite.*inf"),
         ("obs", "Environment 1 .* observation with NaN"),
+        ("far", "Environment 1 .* observation with NaN or an infinity"),
         (KeyError("door"), "door"),
     ],
-    ids=["nan", "inf", "float64", "obs", "raises"],
+    ids=["nan", "inf", "float64", "obs", "far", "raises"],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_what_came_before_a_fault_is_kept(fault, message, k, length):

@@ -195,10 +195,33 @@ def test_what_no_agent_learns_with(living, monkeypatch):
     with pytest.raises(ValueError, match=r"\['loss', 'metrics'\] out of"):
         agent.fit(batches, verbose=0)
     agent.compile("adam")
+    for data in (
+        np.zeros((4, 2)),
+        1_000,
+        None,
+        batches.map(lambda b: b["obs"]),
+    ):
+        with pytest.raises(TypeError, match=r"`dataset\(...\)`.*Received"):
+            agent.fit(data, verbose=0)
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     monkeypatch.setattr(type(agent), "distribute_strategy", strategy)
     with pytest.raises(ValueError, match="one device.*2 replicas"):
         agent.fit(batches, verbose=0)
+
+
+def test_one_observation_is_no_batch(living):
+    agent, _ = living
+    entry = agent.policy.input
+    with pytest.raises(ValueError, match=r"`obs\[None\]`.*'N', .*Received"):
+        agent.act(np.zeros(entry.shape[1:], "f4"))
+    assert len(agent.act(np.zeros((3, *entry.shape[1:])).tolist())) == 3
+
+
+@pytest.mark.parametrize("space", ["CartPole-v1", 2, None, toy.Bandit()])
+def test_an_action_space_is_a_space(space):
+    network = rl.networks.mlp(toy.Bandit().observation_space)
+    with pytest.raises(TypeError, match="single_action_space.*Received"):
+        rl.agents.DQN(network, space)
 
 
 def test_one_optimizer_cannot_move_two_parts(living):

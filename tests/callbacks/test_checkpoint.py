@@ -249,7 +249,7 @@ def test_full_disk(living, checkpoints):
     trained = Epochs()
     with (
         pytest.warns(UserWarning, match="No checkpoint could be saved"),
-        pytest.raises(OSError),
+        pytest.raises(OSError, match="No checkpoint could be saved into"),
     ):
         living.fit(
             FullDisk(4, 5),

@@ -40,6 +40,12 @@ def test_needs_priorities():
         rl.callbacks.UpdatePriorities(living.replay)
 
 
+def test_priorities_need_something_that_sets_them():
+    living = Living(make_replay=rl.data.PrioritizedReplay)
+    with pytest.raises(ValueError, match=r"add `rl.callbacks.UpdatePriorities"):
+        living.fit()
+
+
 def test_needs_errors():
     class Silent(rl.agents.DQN):
         def finish(self, batch, td_error, **values):
