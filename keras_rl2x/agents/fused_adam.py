@@ -15,16 +15,16 @@ def fused(optimizer):
     """An optimizer that takes the same steps in less time, if there is one.
 
     Args:
-        optimizer: A Keras optimizer, built.
+        optimizer: A Keras optimizer.
 
     Returns:
-        For a plain `keras.optimizers.Adam` another with the same variables and
-        settings, equal up to rounding; any other as it is.
+        For a plain `keras.optimizers.Adam` that is built another with the same
+        variables and settings, equal up to rounding; any other as it is.
     """
     plain = type(optimizer) is keras.optimizers.Adam and not optimizer.amsgrad
     # A kernel knows one copy of a variable.
     alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
-    if not (plain and alone):
+    if not (plain and optimizer.built and alone):
         return optimizer
     same = _Adam.__new__(_Adam)
     vars(same).update(vars(optimizer))

@@ -67,8 +67,9 @@ def assert_same(make, **arguments):
 )
 def test_same_steps(arguments):
     arguments = {"learning_rate": 0.05, **arguments}
-    assert isinstance(fused(Adam(**arguments)), Adam)
-    assert fused(Adam(**arguments)).update_step.__func__ is not Adam.update_step
+    built = Adam(**arguments)
+    built.build(variables())
+    assert fused(built).update_step.__func__ is not Adam.update_step
     assert_same(lambda: Adam(**arguments))
 
 
@@ -129,6 +130,20 @@ def test_variables_without_a_gradient_stay():
     assert float(second) == 2.0
 
 
+def test_one_that_is_not_built_is_built_by_keras():
+    # As where `train_step` is called without `fit`.
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = Adam(0.1)
+    step = tf.function(
+        lambda: fused(optimizer).apply([tf.constant([1.0, 1.0])], [variable])
+    )
+    step()
+    assert fused(optimizer) is not optimizer
+    step()
+    np.testing.assert_allclose(variable, [0.8, 1.8], rtol=1e-4)
+    assert int(optimizer.iterations) == 2
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -140,11 +155,13 @@ def test_variables_without_a_gradient_stay():
     ids=lambda optimizer: type(optimizer).__name__,
 )
 def test_others_are_left_as_they_are(optimizer):
+    optimizer.build(variables())
     assert fused(optimizer) is optimizer
 
 
 def test_copies_of_a_variable_are_left_to_keras(monkeypatch):
+    optimizer = Adam()
+    optimizer.build(variables())
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
-    optimizer = Adam()
     assert fused(optimizer) is optimizer

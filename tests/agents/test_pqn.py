@@ -160,7 +160,7 @@ def test_wrong_arguments():
     network = rl.networks.mlp(space, (4,))
     with pytest.raises(TypeError, match="PQN acts in a `Discrete` space only"):
         rl.agents.PQN(network, spaces.Box(-1, 1, (2,)))
-    with pytest.raises(ValueError, match=r"in \[0, 1\]. Received: lambda_=1.5"):
+    with pytest.raises(ValueError, match="from 0 to 1. Received: lambda_=1.5"):
         rl.agents.PQN(network, actions, lambda_=1.5)
     with pytest.raises(ValueError, match="head='duelling'"):
         rl.agents.PQN(network, actions, head="duelling")

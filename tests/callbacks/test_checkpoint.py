@@ -319,8 +319,11 @@ def test_another_optimizer(checkpoints):
 )
 def test_another_replay(checkpoints, arguments, message):
     living = Living(**arguments)
+    others = [rl.callbacks.Checkpoint(checkpoints)]
+    if isinstance(living.replay, rl.data.PrioritizedReplay):
+        others.append(rl.callbacks.UpdatePriorities(living.replay))
     with pytest.raises(ValueError, match=message):
-        living.fit(rl.callbacks.Checkpoint(checkpoints), epochs=4)
+        living.fit(*others, epochs=4)
 
 
 def test_every(living, tmp_path):
