@@ -217,13 +217,15 @@ def _play(arguments):
         )
         print(f"Recorded {recorder.record(agent)}")
         return 0
-    shown = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    if sys.platform == "linux" and not any(map(os.environ.get, shown)):
-        raise ValueError(
-            "There is no display to show it on: record it, by `--video DIR`."
-        )
     with rl.envs.make(arguments.env, render_mode="human", **env) as envs:
         agent.check_spaces(envs)
+        # Without one, the process would die without a word.
+        shown = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+        if sys.platform == "linux" and not any(map(os.environ.get, shown)):
+            raise ValueError(
+                "There is no display to show it on: record it, by `--video "
+                "DIR`."
+            )
         policy = rl.acting.Policy(agent, num_envs=1)
         played = policy.play(envs, arguments.episodes, arguments.seed)
     print("Returns:", ", ".join(f"{value:.1f}" for value in played.returns))
