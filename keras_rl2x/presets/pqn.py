@@ -70,9 +70,9 @@ _GAMES = atari.games(
 ENVS = {
     **_GAMES,
     "ALE/Pong-v5": {**_GAMES["ALE/Pong-v5"], "env_steps": 3_000_000},
-    # Where steps are few, more updates: with 4 passes of minibatches of 256 five
-    # seeds ended at 3. With these two of five catch the ball from either side,
-    # and three from one.
+    # Where steps are few, more updates: with 4 passes of minibatches of 256
+    # five seeds ended at 3. With these two of five catch the ball from either
+    # side, and three from one.
     "keras_rl2x/Bricks-v0": {
         "env_steps": 100_000,
         "score": 20.0,
