@@ -10,6 +10,7 @@ import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
 from keras_rl2x import training
+from keras_rl2x.data import state_files
 from keras_rl2x.envs import toy
 
 SMALL = {
@@ -315,6 +316,20 @@ def test_load_of_a_network_that_keras_cannot_make(network, message, tmp_path):
     with pytest.raises(ValueError, match=f"(?s){message}.*Received: .*") as got:
         rl.load(tmp_path / "agent.keras")
     assert len(str(got.value)) < 1_000
+
+
+def test_full_disk_leaves_the_agent(monkeypatch, tmp_path):
+    def full(state, path):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(state_files, "write", full)
+    with (
+        pytest.warns(UserWarning, match="No checkpoint could be saved into"),
+        pytest.raises(OSError, match="checkpoints: no space left"),
+    ):
+        train(tmp_path)
+    agent = rl.load(tmp_path / "agent.keras")
+    assert agent.env_steps.numpy() >= 199  # It was trained to the end.
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, None])
