@@ -25,6 +25,22 @@ def check(agent, dataset):
             something else than `dataset` is drawn from, or none sets the
             priorities of that; see also `check_callbacks`.
     """
+    _check_data(agent, dataset)
+    _check_compiled(agent)
+    replicas = agent.distribute_strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "An agent learns on one device, as what it draws depends on its "
+            "last update: make it outside of the strategy's scope. Received: "
+            f"a strategy of {replicas} replicas"
+        )
+    _check_statistics(agent)
+    _check_source(agent, dataset)
+    check_callbacks(agent)
+
+
+def _check_data(agent, dataset):
+    """Refuses what is no dataset of batches."""
     batches = getattr(dataset, "element_spec", None)
     if not isinstance(batches, dict):
         raise TypeError(
@@ -33,6 +49,10 @@ def check(agent, dataset):
             "`Collect` callback fills. Received: "
             f"{type(dataset).__name__}"
         )
+
+
+def _check_compiled(agent):
+    """Refuses losses that are not used, and optimizers that do not fit."""
     compiled = agent.get_compile_config() or {}
     unused = ("loss", "loss_weights", "metrics", "weighted_metrics")
     given = sorted(name for name in unused if compiled.get(name))
@@ -56,14 +76,10 @@ def check(agent, dataset):
             "part of the agent, and `compile`, its own. Received: the same one "
             f"twice, of {names}"
         )
-    replicas = agent.distribute_strategy.num_replicas_in_sync
-    if replicas > 1:
-        raise ValueError(
-            "An agent learns on one device, as what it draws depends on its "
-            "last update: make it outside of the strategy's scope. Received: "
-            f"a strategy of {replicas} replicas"
-        )
-    _check_statistics(agent)
+
+
+def _check_source(agent, dataset):
+    """Refuses callbacks that work on something else, or too little."""
     source = getattr(dataset, "source", None)
     for callback in agent.fit_callbacks:
         other = getattr(callback, "works_on", None)
@@ -90,7 +106,6 @@ def check(agent, dataset):
             "or minibatches: give `fit` what the last call returned. Received: "
             f"one of {updates} updates, and then one of {source.updates}"
         )
-    check_callbacks(agent)
 
 
 def _check_statistics(agent):
