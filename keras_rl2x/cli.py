@@ -11,6 +11,7 @@ import sysconfig
 import gymnasium
 
 import keras_rl2x as rl
+from keras_rl2x import run_folder
 
 # What is told in one line: the user can do something about it.
 _ERRORS = (
@@ -193,13 +194,8 @@ def _evaluate(arguments):
 
 def _env_arguments(arguments):
     """How the agent's run made its environments, if these are such."""
-    folder = os.path.dirname(arguments.agent)
-    path = os.path.join(folder, rl.presets.FILE_NAME)
-    if not os.path.exists(path):
-        return {}
-    with open(path) as file:
-        settings = json.load(file)
-    if settings["env_id"] != arguments.env:
+    settings = run_folder.read_settings(os.path.dirname(arguments.agent))
+    if settings is None or settings["env_id"] != arguments.env:
         return {}
     return rl.presets.env_arguments(settings)
 

@@ -1,7 +1,6 @@
 """`train`, `evaluate`, `load`: whole runs, composed from the same parts."""
 
 import collections
-import csv
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from keras_rl2x import callbacks
 from keras_rl2x import compose
 from keras_rl2x import envs
 from keras_rl2x import presets
+from keras_rl2x import run_folder
 from keras_rl2x.acting.policy import Policy
 
 Run = collections.namedtuple(
@@ -94,7 +94,7 @@ def train(
     settings["seed"] = seed
     settings["algorithm"] = algorithm
     settings["env_id"] = env if isinstance(env, str) else None
-    log_dir = _find_folder(log_dir, settings, resume)
+    log_dir = run_folder.find(log_dir, settings, resume)
     with envs.make(env, seed=seed, **settings["env"]) as environments:
         run = _fit(environments, env, settings, log_dir, verbose)
     if run.interrupted:
@@ -211,11 +211,10 @@ def _cause(text):
 def _fit(environments, env, settings, log_dir, verbose):
     parts = compose.compose(environments, settings)
     checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
-    history = os.path.join(log_dir, "history.csv")
-    begun = _restored_epoch(checkpoint)
-    if begun is not None:
-        _cut_history(history, begun)
-    _begin(log_dir, settings)
+    state = checkpoint.latest()
+    begun = 0 if state is None else state["epoch"]
+    del state  # It may hold a replay.
+    run_folder.begin(log_dir, settings, begun)
     made = [
         *parts.callbacks,
         callbacks.Evaluate(
@@ -231,7 +230,9 @@ def _fit(environments, env, settings, log_dir, verbose):
             save_best_only=True,
         ),
         callbacks.TensorBoard(log_dir, settings),
-        keras.callbacks.CSVLogger(history, append=begun is not None),
+        keras.callbacks.CSVLogger(
+            os.path.join(log_dir, run_folder.HISTORY), append=begun > 0
+        ),
         # Behind the history, which then holds every epoch that was saved.
         checkpoint,
     ]
@@ -247,80 +248,3 @@ def _fit(environments, env, settings, log_dir, verbose):
         parts.agent.save(os.path.join(log_dir, "agent.keras"))
         raise
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)
-
-
-def _restored_epoch(checkpoint):
-    """How many epochs a checkpoint holds, or `None`; keeps nothing of it."""
-    state = checkpoint.latest()
-    return None if state is None else state["epoch"]
-
-
-def _find_folder(log_dir, settings, resume):
-    """The folder of the run: a new one, or one that fits to be resumed."""
-    if log_dir is None and not resume:
-        name = (settings["env_id"] or "env").replace("/", "-")
-        name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
-        tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
-        return next(path for path in tries if not os.path.exists(path))
-    file = os.path.join(log_dir or "", presets.FILE_NAME)
-    if not resume:
-        if os.path.exists(file):
-            raise ValueError(
-                f"{log_dir} holds a run already: go on with it by `resume` "
-                "(--resume), or give another `log_dir` (--log-dir)."
-            )
-        return log_dir
-    if log_dir is None or not os.path.exists(file):
-        raise ValueError(
-            "There is no run to resume: give the `log_dir` (--log-dir) of "
-            f"one that was begun. Received: log_dir={log_dir!r}"
-        )
-    with open(file) as text:
-        begun = json.load(text)
-    differing = _differences(begun, json.loads(json.dumps(settings)))
-    if differing:
-        raise ValueError(
-            f"The run in {log_dir} was begun with other settings: resume "
-            "it with the arguments that it had. (To learn for longer, begin "
-            "a new run with more `env_steps`: schedules follow from them.) "
-            f"Received: {differing}"
-        )
-    return log_dir
-
-
-def _begin(log_dir, settings):
-    path = os.path.join(log_dir, presets.FILE_NAME)
-    if os.path.exists(path):
-        return  # A run that is resumed: these are its settings.
-    os.makedirs(log_dir, exist_ok=True)
-    _write(path, lambda file: json.dump(settings, file, indent=1))
-
-
-def _write(path, write):
-    """Writes a text file whole, or not at all."""
-    aside = f"{path}.writing"
-    with open(aside, "w", newline="") as file:
-        write(file)
-    os.replace(aside, path)
-
-
-def _differences(begun, now, prefix=""):
-    """The settings that differ: a list of "name: 1 before, 2 now"."""
-    found = []
-    for key in sorted(set(begun) | set(now)):
-        old, new = begun.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key}: {old} before, {new} now")
-    return found
-
-
-def _cut_history(path, epoch):
-    """Drops the lines of epochs that are going to be trained again."""
-    if not os.path.exists(path):
-        return
-    with open(path, newline="") as file:
-        lines = list(csv.reader(file))
-    kept = lines[:1] + [line for line in lines[1:] if int(line[0]) < epoch]
-    _write(path, lambda file: csv.writer(file).writerows(kept))

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(keras_rl2x.__file__).parent
 # its own folder.
 LEVELS = [
     {"training", "cli"},
-    {"compose"},
+    {"compose", "run_folder"},
     {"presets", "distributed"},
     {"agents", "callbacks"},
     {"networks", "data", "acting"},
@@ -26,6 +26,7 @@ BANNED = {
     "spaces": {"keras", "tensorflow"},
     "arguments": {"keras", "tensorflow"},
     "extras": {"keras", "tensorflow"},
+    "run_folder": {"keras", "tensorflow", "numpy", "gymnasium"},
 }
 
 

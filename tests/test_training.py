@@ -9,7 +9,6 @@ from gymnasium import vector
 import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
-from keras_rl2x import training
 from keras_rl2x.data import state_files
 from keras_rl2x.envs import toy
 
@@ -194,16 +193,6 @@ def test_folders(tmp_path, monkeypatch):
     assert folders == ["runs/dqn-env-seed0", "runs/dqn-env-seed0-1"]
     with pytest.raises(ValueError, match="holds a run already"):
         train(folders[0])
-
-
-def test_a_history_of_nothing_is_resumed(tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text("")
-    training._cut_history(str(path), 3)
-    assert path.read_text() == ""
-    path.write_text("epoch,return\n0,1.0\n2,2.0\n3,3.0\n")
-    training._cut_history(str(path), 3)
-    assert path.read_text().split() == ["epoch,return", "0,1.0", "2,2.0"]
 
 
 def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):

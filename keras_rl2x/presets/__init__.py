@@ -33,9 +33,6 @@ from keras_rl2x.presets import trpo
 # Numbers that may also be schedules.
 _SCHEDULED = ("learning_rate", "agent.clip", "agent.noise")
 
-# Where a run keeps its settings, beside its agent.
-FILE_NAME = "settings.json"
-
 _ALGORITHMS = {
     "a2c": a2c,
     "c51": c51,

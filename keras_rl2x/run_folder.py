@@ -1,0 +1,125 @@
+"""The folder of a run: which one it is, its settings and its history."""
+
+import csv
+import json
+import os
+
+SETTINGS = "settings.json"
+HISTORY = "history.csv"
+
+
+def find(log_dir, settings, resume):
+    """The folder of a run: a new one, or one that fits to be resumed.
+
+    Args:
+        log_dir: String, or `None` for a new folder in `runs/`.
+        settings: Dict, what the run is to have.
+        resume: Boolean, whether a run was begun there.
+
+    Returns:
+        String; nothing is written yet.
+
+    Raises:
+        ValueError: If the folder holds a run already, or none to resume, or
+            one of other settings.
+    """
+    if log_dir is None and not resume:
+        name = (settings["env_id"] or "env").replace("/", "-")
+        name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
+        tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
+        return next(path for path in tries if not os.path.exists(path))
+    begun = None if log_dir is None else read_settings(log_dir)
+    if not resume:
+        if begun is not None:
+            raise ValueError(
+                f"{log_dir} holds a run already: go on with it by `resume` "
+                "(--resume), or give another `log_dir` (--log-dir)."
+            )
+        return log_dir
+    if begun is None:
+        raise ValueError(
+            "There is no run to resume: give the `log_dir` (--log-dir) of "
+            f"one that was begun. Received: log_dir={log_dir!r}"
+        )
+    differing = _differences(begun, json.loads(json.dumps(settings)))
+    if differing:
+        raise ValueError(
+            f"The run in {log_dir} was begun with other settings: resume "
+            "it with the arguments that it had. (To learn for longer, begin "
+            "a new run with more `env_steps`: schedules follow from them.) "
+            f"Received: {differing}"
+        )
+    return log_dir
+
+
+def begin(log_dir, settings, epoch):
+    """Makes the folder, or prepares it for epochs that are trained again.
+
+    Args:
+        log_dir: String.
+        settings: Dict, kept there; a run that is resumed keeps those it has.
+        epoch: Integer, how many epochs of the run are done.
+    """
+    os.makedirs(log_dir, exist_ok=True)
+    _cut_history(os.path.join(log_dir, HISTORY), epoch)
+    path = os.path.join(log_dir, SETTINGS)
+    if not os.path.exists(path):
+        _write(path, lambda file: json.dump(settings, file, indent=1))
+
+
+def read_settings(log_dir):
+    """The settings of the run in a folder, a dict, or `None` without a run.
+
+    Raises:
+        ValueError: If the file of settings is damaged.
+    """
+    path = os.path.join(log_dir, SETTINGS)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        try:
+            settings = json.load(file)
+        except ValueError as error:
+            settings = error
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"{path} is damaged; it must hold the settings of the run, in "
+            f"JSON. Write it again, or move it away. Received: {settings}"
+        )
+    return settings
+
+
+def _write(path, write):
+    """Writes a text file whole, or not at all."""
+    aside = f"{path}.writing"
+    with open(aside, "w", newline="") as file:
+        write(file)
+    os.replace(aside, path)
+
+
+def _differences(begun, now, prefix=""):
+    """The settings that differ: a list of "name: 1 before, 2 now"."""
+    found = []
+    for key in sorted(set(begun) | set(now)):
+        old, new = begun.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}: {old} before, {new} now")
+    return found
+
+
+def _cut_history(path, epoch):
+    """Drops the lines of epochs that are going to be trained again."""
+    if not os.path.exists(path):
+        return
+    with open(path, newline="") as file:
+        lines = list(csv.reader(file))
+    try:
+        kept = lines[:1] + [line for line in lines[1:] if int(line[0]) < epoch]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path} is damaged; every line must begin with its epoch. Move "
+            f"it away: the run goes on without it. Received: {error}"
+        ) from error
+    _write(path, lambda file: csv.writer(file).writerows(kept))
