@@ -242,6 +242,13 @@ class Agent(keras.Model):
         if not self.run_eagerly:
             self.train_function = fitting.make_loop(self, self._endless)
 
+    def export(self, *args, input_signature=None, **kwargs):
+        """As `keras.Model.export`: what is served takes observations."""
+        # Keras asks for a call first, and forgets its dtype.
+        observations = [networks.observation_input(self.policy)]
+        signature = input_signature or observations
+        super().export(*args, input_signature=signature, **kwargs)
+
     def get_state(self):
         """Dict of arrays: every variable of the agent and its optimizers."""
         return saving.get_state(self)

@@ -57,6 +57,7 @@ def check_agent(
     """Runs the whole harness; `folder` is an empty one to write in."""
     check_config(make_agent, env)
     check_actions(make_agent, env)
+    check_export(make_agent, os.path.join(folder, "exported"), env)
     check_loss_falls(make_agent, env, make_data, falling)
     check_eager(make_agent, env, make_data)
     check_fit(make_agent, env, make_data)
@@ -166,6 +167,16 @@ def check_actions(make_agent, env):
         acted = spaces.to_env(agent.action_spec, policy.greedy(obs))
         _assert_same_actions(acted, actions)
         assert policy.where == where
+
+
+def check_export(make_agent, folder, env=toy.Identity):
+    """What is exported serves greedy actions; it need not have acted before."""
+    envs = make_envs(env)
+    agent = make_agent(envs)
+    agent.export(folder, verbose=False)
+    obs = random_obs(envs)
+    loaded = tf.saved_model.load(folder)
+    _assert_same_actions(loaded.serve(obs), agent(obs))
 
 
 def check_loss_falls(make_agent, env, make_data, falling="loss"):

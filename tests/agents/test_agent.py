@@ -2,6 +2,7 @@
 
 import types
 
+import gymnasium
 import keras
 import numpy as np
 import pytest
@@ -325,3 +326,25 @@ def test_what_must_be_overridden():
         with pytest.raises(NotImplementedError):
             use()
     assert agent.targets == () and agent.exploration() == {}
+
+
+class Seen(toy.Identity):
+    """Its observations are bytes, one of two entries."""
+
+    observation_space = gymnasium.spaces.Dict(
+        picture=gymnasium.spaces.Box(0, 255, (4, 4, 1), "uint8"),
+        speed=gymnasium.spaces.Box(-1, 1, (2,)),
+    )
+
+
+@pytest.mark.parametrize("env", [Seen, toy.Memory])
+def test_what_is_exported_takes_observations(env, tmp_path):
+    def make(envs):
+        network = (
+            rl.networks.lstm(envs.single_observation_space)
+            if env is toy.Memory
+            else rl.networks.mlp(envs.single_observation_space, (8,))
+        )
+        return rl.agents.A2C(network, envs.single_action_space, seed=0)
+
+    harness.check_export(make, tmp_path / "exported", env)
