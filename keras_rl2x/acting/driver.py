@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import warnings
 
 import numpy as np
 import optree
@@ -165,6 +166,9 @@ class Driver:
         return self._obs is not None
 
 
+# So many steps have no episodes that end, or few: Atari's take 27,000.
+ENDLESS = 100_000
+
 Episodes = collections.namedtuple("Episodes", ["returns", "lengths"])
 
 
@@ -202,6 +206,13 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
         begins, ended = ended, episode_over(terminated, truncated, info)
         total += reward
         length += 1
+        if (length[left > 0] == ENDLESS).any():
+            warnings.warn(
+                f"An episode has lasted for {ENDLESS:,} steps, and whole ones "
+                "are played: if it never ends, stop, and wrap the environment "
+                "in `gymnasium.wrappers.TimeLimit`.",
+                stacklevel=2,
+            )
         for env in np.flatnonzero(ended):
             if left[env]:
                 returns.append(total[env])

@@ -1,3 +1,5 @@
+import warnings
+
 import gymnasium
 import numpy as np
 import optree
@@ -8,6 +10,7 @@ from gymnasium import vector
 from keras_rl2x import data
 from keras_rl2x import envs
 from keras_rl2x.acting import Driver
+from keras_rl2x.acting import driver
 from keras_rl2x.acting import play_episodes
 from keras_rl2x.envs import toy
 
@@ -409,6 +412,15 @@ def test_on_step_ends_the_play():
     )
     # An episode of three steps, and a reset; the second is not complete.
     assert act.calls == 5 and played.lengths.tolist() == [3]
+
+
+def test_an_episode_without_end_is_told(monkeypatch):
+    monkeypatch.setattr(driver, "ENDLESS", 20)
+    with pytest.warns(UserWarning, match="lasted for 20 steps.*TimeLimit"):
+        play_episodes(scripts(3, 25), Counting(), 4, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        play_episodes(scripts(3, 19), Counting(), 4, seed=0)
 
 
 def test_the_seed_of_play_decides():
