@@ -79,8 +79,9 @@ def _inputs(tree, path):
     if isinstance(tree, tuple):
         pairs = [_inputs(leaf, (*path, k)) for k, leaf in enumerate(tree)]
         return tuple(tuple(p[i] for p in pairs) for i in (0, 1))
-    # Keras wants an input to be named as its key in a dict, and no slash.
-    name = ".".join(map(str, path)).replace("/", ".") or "observation"
+    # Keras wants an input to be named as its key in a dict, and no slash;
+    # TensorFlow, that a name could be a variable's.
+    name = "__".join(map(str, path)).replace("/", "__") or "observation"
     entry = keras.Input(tree.shape, dtype=tree.dtype, name=name)
     if not tree.num_classes:
         return entry, entry
@@ -125,8 +126,10 @@ def mlp(
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
     """
-    entries, x = flat_observation(observation_space)
-    if action_space is not None:
+    if action_space is None:
+        entries, x = flat_observation(observation_space)
+    else:
+        entries, x = flat_observation(observation_space, ("observation",))
         shape = spaces.action_spec(action_space).shape
         action = keras.Input(shape, name="action")
         x = keras.layers.Concatenate()([x, keras.layers.Flatten()(action)])
@@ -145,16 +148,19 @@ def mlp(
     return keras.Model(entries, x, name="mlp")
 
 
-def flat_observation(observation_space):
+def flat_observation(observation_space, path=()):
     """Inputs, and one vector of all that is observed.
 
     Args:
         observation_space: As in `mlp`.
+        path: Tuple of strings, the keys that lead to the observation where a
+            network takes more than that: its entries are then named after
+            these too, lest one have another input's name. Defaults to `()`.
 
     Returns:
         Tuple: the structure of `keras.Input`s, and a tensor `[B, F]`.
     """
-    entries, tensors = inputs(observation_space)
+    entries, tensors = _inputs(spaces.spec(observation_space), path)
     if isinstance(tensors, dict):
         tensors = {k: t for k, t in tensors.items() if k != "action_mask"}
     flat = [

@@ -153,7 +153,7 @@ def real_actions(network, size, outputs, activation=None, seed=None):
         size,
         activation,
         kernel_initializer=keras.initializers.GlorotUniform(seed),
-        name="action",
+        name="action_head",
     )
     result = head(features)
     if outputs == 2:

@@ -97,7 +97,7 @@ def lstm(
     Reference:
      - [Hochreiter & Schmidhuber, 1997](https://doi.org/10.1162/neco.1997.9.8.1735)
     """
-    entries, x = flat_observation(observation_space)
+    entries, x = flat_observation(observation_space, ("observation",))
     x, initializers = hidden_layers(
         x, units, activation, kernel_initializer, normalize, seed
     )

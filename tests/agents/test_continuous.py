@@ -53,10 +53,11 @@ def test_check_agent(kind, tmp_path):
 class Uneven(gymnasium.Env):
     """Goals to observe; actions are no vector, and 0 is not in the middle."""
 
+    names = ("achieved_goal", "desired_goal", "observation")
+
     def __init__(self):
-        names = ("achieved_goal", "desired_goal", "observation")
         self.observation_space = gym.Dict(
-            {name: gym.Box(-1, 1, (2,)) for name in names}
+            {name: gym.Box(-1, 1, (2,)) for name in self.names}
         )
         low = np.array([[-3.0, 0, -0.1], [0.5, -0.5, -2]])
         high = low + [[1, 2, 0.3], [1, 0.7, 2.5]]
@@ -84,6 +85,17 @@ def test_goals_and_uneven_actions(kind):
     harness.check_config(make(kind), Uneven)
     harness.check_actions(make(kind), Uneven)
     harness.fit(make(kind), Uneven)
+
+
+class Named(Uneven):
+    """Observations that are called as the inputs of critics are."""
+
+    names = ("action", "observation")
+
+
+def test_an_observation_may_be_called_action():
+    harness.check_config(make(agents.SAC), Named)
+    harness.fit(make(agents.SAC), Named)
 
 
 @ALL

@@ -209,3 +209,14 @@ def test_an_observation_may_be_called_memory(kind, env):
         policy = rl.acting.Policy(agent, 2)
         policy.snapshot()
         assert policy.greedy(obs).shape == (2,)
+
+
+def test_one_that_remembers_may_be_given_it(tmp_path):
+    make_agent = recurrent(agents.PPO)
+    harness.check_config(make_agent, Named)
+    harness.check_export(make_agent, tmp_path / "exported", Named)
+    with rl.envs.make(Named, 2, seed=0) as envs:
+        agent = make_agent(envs)
+        assert agent.memory_size == 16
+        agent.compile(keras.optimizers.Adam(1e-3))
+        fit(agent, envs, 32, 1, 1)

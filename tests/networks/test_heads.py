@@ -207,7 +207,7 @@ def test_the_initial_deviation_is_in_the_config():
 
 def test_log_deviations_are_bounded_and_means_are_not():
     network = networks.real_actions(backbone(), 3, outputs=2)
-    for name in ("action", "log_std"):
+    for name in ("action_head", "log_std"):
         layer = network.get_layer(name)
         layer.kernel.assign(tf.zeros_like(layer.kernel))
         layer.bias.assign([-30.0, 0.5, 30.0])
