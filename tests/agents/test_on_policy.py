@@ -84,16 +84,19 @@ def test_ppo_learns_in_other_action_spaces(name):
     agent = harness.live(
         on_policy(agents.PPO, log_std=-0.5),
         TARGETS[name],
-        rollouts=150,
+        rollouts=100,
         num_envs=8,
         gamma=0.0,
         minibatch_size=64,
         passes=4,
-        learning_rate=0.003,
+        learning_rate=keras.optimizers.schedules.PolynomialDecay(
+            0.006, 800, 0.0
+        ),
     )
     worst = rl.evaluate(agent, TARGETS[name], episodes=4)["min"]
     if "bounded" in name:
-        assert -0.1 < worst <= 0  # In 10 steps: a tenth of the scale, each.
+        # In 10 steps: a twentieth of the scale, each.
+        assert -0.025 < worst <= 0
     else:
         assert worst == 10
 
