@@ -5,8 +5,13 @@ import tensorflow as tf
 from keras_rl2x import ops
 from keras_rl2x.compiled import Compiled
 from keras_rl2x.data.stream import Stream
+from keras_rl2x.data.stream import cell_bytes
+from keras_rl2x.data.stream import cell_spec
 from keras_rl2x.data.stream import in_order
 from keras_rl2x.data.stream import signature
+
+# Batches that are drawn together take memory together: so much at most.
+DRAWN_BYTES = 100_000_000
 
 
 class Replay:
@@ -79,6 +84,7 @@ class Replay:
         )
         with tf.device("cpu"):
             self._make_variables()
+        self._transition_bytes = 2 * cell_bytes(cell_spec(envs))
         self._write = Compiled(self._append, signature(envs))
         print(
             f"{type(self).__name__}: {self.stream.capacity:,} rows x "
@@ -158,6 +164,7 @@ class Replay:
 
         `Collect` sets it to its `chunk`: nothing is written between the draws
         of one chunk, so drawing them together changes nothing but the cost.
+        Batches that are too large together are drawn in equal parts.
         """
         self._block.assign(block)
 
@@ -181,6 +188,7 @@ class Replay:
                 f"`batch_size` must be an integer >= 1. Received: {batch_size=}"
             )
         batch_size = int(batch_size)
+        most = DRAWN_BYTES // (batch_size * self._transition_bytes)
 
         def draw(_):
             filled = tf.debugging.assert_positive(
@@ -190,7 +198,7 @@ class Replay:
             )
             # Else a draw from nothing would be what fails, less clearly.
             with tf.control_dependencies([filled]):
-                batches = tf.cast(self._block, tf.int32)
+                batches = _divisor(tf.cast(self._block, tf.int32), most)
                 drawn = self.draw(batches, batch_size)
             return tf.nest.map_structure(
                 lambda x: tf.reshape(x, [batches, batch_size, *x.shape[1:]]),
@@ -274,6 +282,13 @@ class Replay:
             "size": self._size,
             "draws": self._draws,
         }
+
+
+def _divisor(number, most):
+    """The largest divisor of a number that is not above `most`, or a 1,000."""
+    candidates = tf.range(1, max(1, min(most, 1_000)) + 1)
+    divides = number % candidates == 0
+    return tf.reduce_max(tf.where(divides, candidates, 1))
 
 
 def _variable(value):

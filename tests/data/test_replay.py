@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from keras_rl2x import data
 from keras_rl2x.data import state_files
+from keras_rl2x.data.stream import cell_bytes
+from keras_rl2x.data.stream import cell_spec
 from tests.data.lives import Life
 from tests.data.lives import check_batch
 from tests.data.lives import eagerly
@@ -105,6 +107,30 @@ def test_no_batch_is_drawn_twice():
         for batch in replay.dataset(64).take(40)
     }
     assert len(draws) == 40
+
+
+@pytest.mark.parametrize(
+    ("fitting", "block", "together"),
+    [(8, 8, 8), (7, 8, 4), (5, 15, 5), (3, 7, 1), (0.5, 8, 1)],
+)
+def test_what_is_drawn_together_fits_in_memory(
+    fitting, block, together, monkeypatch
+):
+    nbytes = 2 * 32 * cell_bytes(cell_spec(environments(3)))
+    limit = "keras_rl2x.data.replay.DRAWN_BYTES"
+    monkeypatch.setattr(limit, int(fitting * nbytes))
+    replay, _ = filled()
+    draw, drawn = replay.draw, []
+
+    def count(batches, batch_size):
+        tf.py_function(lambda n: drawn.append(int(n)), [batches], [])
+        return draw(batches, batch_size)
+
+    monkeypatch.setattr(replay, "draw", count)
+    replay.set_block(block)
+    batches = list(replay.dataset(32).take(block))
+    assert drawn[0] == together
+    assert len({batch["index"].numpy().tobytes() for batch in batches}) == block
 
 
 def test_index_is_where_it_is_stored():
