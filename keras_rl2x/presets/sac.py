@@ -1,8 +1,8 @@
 """SAC. Data only; see `keras_rl2x.presets`.
 
 They begin from the field's presets. Those of Pendulum-v1,
-MountainCarContinuous-v0 and LunarLanderContinuous-v3 were tried here to the
-end, those of HalfCheetah-v5 and Hopper-v5 for 200,000 steps. With one thread
+MountainCarContinuous-v0, LunarLanderContinuous-v3 and HalfCheetah-v5 were tried
+here to the end, that of Hopper-v5 for 200,000 steps. With one thread
 for an operation the critics are computed side by side: 3.1 ms an update on two
 cores, with two 4.9. As one network of stacked matrices, critics of 256 x 256
 units would take half as long again (0.9 ms, forward, back and step of 256 rows,
