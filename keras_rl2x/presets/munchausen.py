@@ -1,6 +1,6 @@
 """Munchausen. Data only; see `keras_rl2x.presets`.
 
-They begin from those of DQN.
+They begin from those of DQN. Bricks was tried here with five seeds.
 """
 
 from keras_rl2x.presets import atari
