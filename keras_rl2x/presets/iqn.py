@@ -1,6 +1,8 @@
 """IQN. Data only; see `keras_rl2x.presets`.
 
-On CartPole-v1 one seed was tried, which ends at 496.
+On CartPole-v1 one seed was tried, which ends at 496; on Bricks five. There 32
+fractions in the place of 8 were no better on four of them (25, 15, 23, 23), and
+took half as long again.
 """
 
 from keras_rl2x.presets import atari
