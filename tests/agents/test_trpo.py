@@ -286,17 +286,17 @@ class Aim(toy.Identity):
 
 @pytest.mark.parametrize("env", [toy.Identity, Aim])
 def test_every_step_keeps_the_constraint_and_improves(env):
-    # So long that in the end there may be nothing left to improve (on one
-    # processor after 24 updates), and few steps are tried: then they are
-    # refused, but nearly none before.
+    # So long that in the end there may be nothing left to improve, and few
+    # steps are tried: then they are refused, but nearly none before. (With
+    # 0.05 one processor had nothing left after 24 updates.)
     steps = Steps(80)
-    make_agent = trpo(max_kl=0.05, cg_damping=1e-3, line_search_steps=4)
+    make_agent = trpo(max_kl=0.02, cg_damping=1e-3, line_search_steps=4)
     harness.live(make_agent, env, 80, gamma=0.5, callbacks=[steps])
     assert steps.count.numpy() == 80
     kl, improvement, size = steps.values.numpy().T
     accepted = size > 0
-    assert accepted[:20].mean() > 0.8
-    assert np.all(kl[accepted] <= 0.05) and np.all(kl[accepted] > 0)
+    assert accepted[:30].mean() > 0.8
+    assert np.all(kl[accepted] <= 0.02) and np.all(kl[accepted] > 0)
     assert np.all(improvement[accepted] > 0)
     np.testing.assert_array_equal(steps.moved, accepted)
 

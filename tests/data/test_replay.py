@@ -24,7 +24,7 @@ BEGIN = 0
 
 
 @hypothesis.settings(
-    max_examples=100, deadline=None, derandomize=True, database=None
+    max_examples=150, deadline=None, derandomize=True, database=None
 )
 @hypothesis.given(
     kind=st.sampled_from([data.Replay, data.PrioritizedReplay]),
