@@ -114,7 +114,7 @@ def mlp(
         action_space: A `gymnasium.spaces.Box`, for a critic: the model then
             takes `{"action": ..., "observation": ...}`. Defaults to `None`.
         normalization: Function without arguments that returns a layer, such as
-            `BatchRenormalization`: one is put before and behind each hidden
+            `BatchRenormalization`: one is put before and after each hidden
             layer (CrossQ's order). Defaults to `None`.
         before_activation: Boolean, whether each of these layers is put between
             a hidden layer and its activation instead, with none in front

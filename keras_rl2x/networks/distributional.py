@@ -85,7 +85,7 @@ def action_distributions(
     check_head(head)
     backbone = as_functional(backbone)
     features = vector(backbone, backbone.output)
-    name, total = "distributions", int(num_actions) * size
+    name, total = "distributions_head", int(num_actions) * size
     by_action = keras.layers.Reshape((int(num_actions), size))
     if head == "dueling":
         value, advantage = streams(

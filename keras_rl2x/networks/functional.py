@@ -1,5 +1,7 @@
 """Any built Keras model as a functional one, so that it can be built upon."""
 
+import re
+
 import keras
 
 
@@ -12,7 +14,8 @@ def as_functional(network):
             by `network.build(input_shape)` or by calling it once.
 
     Returns:
-        A functional `keras.Model` that shares the weights of `network`.
+        A functional `keras.Model` that shares the weights of `network`. Layers
+        that are made from now on and named by Keras have none of its names.
 
     Raises:
         TypeError: If `network` is not a Keras model.
@@ -30,8 +33,27 @@ def as_functional(network):
     elif isinstance(network, keras.Sequential):
         inputs = _input(entries[0].shape, entries[0].dtype)
     else:
+        _reserve_names(network)
         return network
-    return keras.Model(inputs, network(inputs), name=f"{network.name}_graph")
+    name = f"{network.name}_graph"
+    functional = keras.Model(inputs, network(inputs), name=name)
+    _reserve_names(functional)
+    return functional
+
+
+def _reserve_names(functional):
+    """Keeps Keras from naming new layers as those of a model are named.
+
+    One that was loaded has the names of the process that saved it
+    ("concatenate_1"), and Keras begins to count anew in this one.
+    """
+    for operation in functional.operations:
+        # What ends in more digits was not counted.
+        prefix, number = re.fullmatch(
+            r"(.*?)(?:_(\d{1,5}))?", operation.name
+        ).groups()
+        while keras.backend.get_uid(prefix) <= int(number or 0):
+            pass
 
 
 def _input_shapes(network):

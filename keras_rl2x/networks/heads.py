@@ -80,7 +80,8 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
         critic: Another for the value, or `None` to share `network`.
         leaf: The `spaces.Leaf` of the actions.
         num_params: Integer, the number of the distribution's parameters.
-        log_std: Float, where the log deviation of real actions begins.
+        log_std: Float, the initial log standard deviation of continuous
+            actions.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
 
     Returns:
@@ -106,11 +107,11 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
             )
     real = leaf.kind == "box"
     outputs = num_params // 2 if real else num_params
-    params = _orthogonal(outputs, 0.01, "policy", seed)(
+    params = _orthogonal(outputs, 0.01, "policy_head", seed)(
         vector(network, features)
     )
     if real:
-        params = AppendLogStd(log_std, name="log_std")(params)
+        params = AppendLogStd(log_std, name="log_std_head")(params)
     else:
         choice = leaf.kind != "multi_binary"
         params = masked(params, observation_input(network), choice)
@@ -119,8 +120,8 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
         vector(critic, critic.output)
         features = critic(inputs)
     value_seed = None if seed is None else seed + 1
-    value = _orthogonal(1, 1.0, "value", value_seed)(features)
-    value = keras.layers.Reshape((), name="values")(value)
+    value = _orthogonal(1, 1.0, "value_head", value_seed)(features)
+    value = keras.layers.Reshape(())(value)
     policy = [params, *memory] if memory else params
     return (
         keras.Model(inputs, policy, name="policy"),
@@ -131,7 +132,7 @@ def actor_critic(network, critic, leaf, num_params, log_std=0.0, seed=None):
 
 @single_precision()
 def real_actions(network, size, outputs, activation=None, seed=None):
-    """Real actions, or the parameters of their distribution, on a backbone.
+    """Continuous actions, or their distribution's parameters, on a backbone.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -157,7 +158,8 @@ def real_actions(network, size, outputs, activation=None, seed=None):
     )
     result = head(features)
     if outputs == 2:
-        log_std = linear(size, "log_std", None if seed is None else seed + 1)
+        log_std_seed = None if seed is None else seed + 1
+        log_std = linear(size, "log_std_head", log_std_seed)
         bounded = keras.ops.clip(log_std(features), -20.0, 2.0)
         result = keras.layers.Concatenate()([result, bounded])
     return keras.Model(network.input, result, name="policy")
@@ -187,9 +189,9 @@ def critic_value(critic, outputs=1, seed=None):
             "an 'observation': `rl.networks.mlp(observation_space, "
             f"action_space=action_space)` does. Received: {entries}"
         )
-    value = linear(outputs, "value", seed)(vector(critic, critic.output))
+    value = linear(outputs, "value_head", seed)(vector(critic, critic.output))
     if outputs == 1:
-        value = keras.layers.Reshape((), name="values")(value)
+        value = keras.layers.Reshape(())(value)
     return keras.Model(entries, value, name="critic")
 
 
@@ -210,7 +212,7 @@ def action_logits(network, num_actions, seed=None):
     """
     network = as_functional(network)
     features = vector(network, network.output)
-    logits = linear(num_actions, "logits", seed)(features)
+    logits = linear(num_actions, "logits_head", seed)(features)
     logits = masked(logits, network.input)
     return keras.Model(network.input, logits, name="policy")
 
@@ -232,7 +234,7 @@ def masked(values, obs, choice=True):
             f"the {values.shape[-1]} actions (of `MultiDiscrete`, for each "
             f"category of each entry). Received: shape {tuple(mask.shape[1:])}"
         )
-    return MaskActions(choice, name="mask")(values, mask)
+    return MaskActions(choice)(values, mask)
 
 
 def vector(backbone, features):

@@ -125,9 +125,11 @@ def implicit_distributions(
         width, cosines, embedding_seed, name="fraction_embedding"
     )
     if head == "dueling":
-        value, advantage = streams(width, 1, num_actions, "quantiles", seed)
+        value, advantage = streams(
+            width, 1, num_actions, "quantiles_head", seed
+        )
     else:
-        outputs = linear(num_actions, "quantiles", seed)
+        outputs = linear(num_actions, "quantiles_head", seed)
 
     def quantiles(fractions):
         x = features[:, None] * embedding(fractions)  # [B, N, F]

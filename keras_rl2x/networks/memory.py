@@ -80,7 +80,7 @@ def lstm(
     normalize=False,
     seed=None,
 ):
-    """A multilayer perceptron, and a long short-term memory behind it.
+    """A multilayer perceptron, and a long short-term memory after it.
 
     Args:
         observation_space: As in `mlp`.

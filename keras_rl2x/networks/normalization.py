@@ -1,4 +1,4 @@
-"""Running statistics: layers that learn a scale from what was lived.
+"""Running statistics: layers that learn a scale from what is collected.
 
 They are updated by `update_statistics` alone, while collecting; at all other
 times they are frozen, also while training.

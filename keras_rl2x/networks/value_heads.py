@@ -71,13 +71,11 @@ def action_values(
         return backbone if q is features else keras.Model(backbone.input, q)
     if head == "dueling":
         value, advantage = streams(
-            features.shape[-1], 1, num_actions, "q_values", seed, noisy
+            features.shape[-1], 1, num_actions, "q_values_head", seed, noisy
         )
-        q = keras.layers.Add(name="dueling")(
-            [value(features), Centre(name="advantage")(advantage(features))]
-        )
+        q = value(features) + Centre()(advantage(features))
     else:
-        q = linear(num_actions, "q_values", seed, noisy)(features)
+        q = linear(num_actions, "q_values_head", seed, noisy)(features)
     q = masked(q, backbone.input)
     return keras.Model(backbone.input, q, name="action_values")
 
@@ -116,6 +114,6 @@ def streams(width, value_units, action_units, name, seed, noisy=False):
         return lambda features: outputs(hidden(features))
 
     return (
-        stream(value_units, "value", seeds[1], seeds[2]),
+        stream(value_units, "value_head", seeds[1], seeds[2]),
         stream(action_units, name, seeds[0], seeds[3]),
     )

@@ -408,7 +408,7 @@ def linear_agent(kind, action_space, spread=1.0, second=None, **arguments):
 def heads(agent):
     """The weights of a linear agent: of its policy, and of its value."""
     policy = agent.policy_network.trainable_variables
-    value = agent.value_network.get_layer("value").trainable_variables
+    value = agent.value_network.get_layer("value_head").trainable_variables
     return [*policy, *value]
 
 

@@ -58,7 +58,7 @@ def test_a_masked_action_is_never_the_target():
     network = rl.networks.mlp(space, (8,), seed=0)
     agent = agents.C51(network, gym.Discrete(3), 0.0, 1.0, atoms=3, seed=0)
     # Action 1 returns 1 for certain, the others 0; but once it is forbidden.
-    head = agent.distribution_network.get_layer("distributions")
+    head = agent.distribution_network.get_layer("distributions_head")
     kernel, bias = head.get_weights()
     certain = 50 * np.eye(3)
     head.set_weights([0 * kernel, certain[[0, 2, 0]].ravel()])

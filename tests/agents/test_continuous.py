@@ -1,4 +1,4 @@
-"""Agents of real actions: what SAC, TD3, DDPG, TQC and CrossQ share."""
+"""Agents of continuous actions: what SAC, TD3, DDPG, TQC and CrossQ share."""
 
 import gymnasium
 import gymnasium.spaces as gym

@@ -17,7 +17,7 @@ from tests.agents.test_continuous import some
 def test_an_update_normalizes_both_halves_together():
     agent, batch = some(agents.CrossQ, temperature=0.5)
     # Such that neither critic is always the lesser.
-    agent.critic_networks[1].get_layer("value").bias.assign([-0.5])
+    agent.critic_networks[1].get_layer("value_head").bias.assign([-0.5])
     ((action, log_prob),) = draw(agent, batch["next_obs"])
     inputs = {
         "action": tf.concat([batch["action"], action], 0),

@@ -1,4 +1,4 @@
-"""Agents of real actions keep their numbers finite, whatever they are fed."""
+"""Agents of continuous actions keep finite numbers, whatever they are fed."""
 
 import keras
 import numpy as np

@@ -562,7 +562,9 @@ def smooth(kind, action_space, correlation):
 
 @pytest.mark.parametrize("kind", EXPLORES_SMOOTHLY)
 def test_correlated_noise_is_of_real_actions_only(kind):
-    with pytest.raises(ValueError, match="Only of real actions .* or act in"):
+    with pytest.raises(
+        ValueError, match="Only the noise on continuous .* or act in"
+    ):
         smooth(kind, spaces.Discrete(3), 0.5)
 
 

@@ -26,7 +26,7 @@ def make(kind, **arguments):
 
     def make_agent(envs):
         network = rl.networks.mlp(envs.single_observation_space, (16,), seed=0)
-        arguments_of_kind = {**ARGUMENTS[kind], **arguments}
+        arguments_of_kind = {**ARGUMENTS.get(kind, {}), **arguments}
         space = envs.single_action_space
         return kind(network, space, epsilon=0.2, seed=0, **arguments_of_kind)
 

@@ -57,14 +57,15 @@ def test_values_are_the_means_of_the_distributions(head):
 def test_dueling_advantages_are_centred_over_the_actions():
     _, both = build(head="dueling")
     _, numbers = both(OBS)
-    features = both.get_layer("value_hidden").input
+    features = both.get_layer("value_head_hidden").input
     backbone = keras.Model(both.input, features)
-    value = stream(both, "value", backbone(OBS))
+    value = stream(both, "value_head", backbone(OBS))
     np.testing.assert_allclose(
         np.mean(numbers, axis=1), value, rtol=1e-4, atol=1e-5
     )
     # The differences between actions are those of the advantages.
-    advantage = stream(both, "distributions", backbone(OBS)).reshape(5, 3, 7)
+    advantage = stream(both, "distributions_head", backbone(OBS))
+    advantage = advantage.reshape(5, 3, 7)
     np.testing.assert_allclose(
         numbers[:, 1] - numbers[:, 0],
         advantage[:, 1] - advantage[:, 0],

@@ -22,7 +22,7 @@ def backbone():
 def test_action_logits_are_linear_in_the_features():
     features = backbone()
     network = networks.action_logits(features, 3, seed=0)
-    kernel, bias = network.get_layer("logits").get_weights()
+    kernel, bias = network.get_layer("logits_head").get_weights()
     np.testing.assert_allclose(
         network(OBS), np.array(features(OBS)) @ kernel + bias, rtol=1e-5
     )
@@ -83,7 +83,7 @@ def test_without_a_critic_the_features_are_shared():
     shared = ids(policy.variables) & ids(value.variables)
     assert shared == ids(network.variables)
     features = np.array(network(OBS))
-    for model, name in ((policy, "policy"), (value, "value")):
+    for model, name in ((policy, "policy_head"), (value, "value_head")):
         kernel, bias = model.get_layer(name).get_weights()
         wanted = features @ kernel + bias
         np.testing.assert_allclose(
@@ -100,7 +100,7 @@ def test_a_critic_shares_nothing():
     assert ids(network.variables) < ids(policy.variables)
     assert ids(critic.variables) < ids(value.variables)
     assert ids(both.variables) == ids(policy.variables) | ids(value.variables)
-    kernel, bias = value.get_layer("value").get_weights()
+    kernel, bias = value.get_layer("value_head").get_weights()
     wanted = np.array(critic(OBS)) @ kernel + bias
     np.testing.assert_allclose(value(OBS), wanted[:, 0], rtol=1e-5)
 
@@ -118,11 +118,11 @@ def test_a_policy_begins_nearly_uniform(name):
 
 def test_the_heads_are_orthogonal():
     _, policy, value, _ = build(seed=0)
-    kernel = policy.get_layer("policy").kernel.numpy()
+    kernel = policy.get_layer("policy_head").kernel.numpy()
     np.testing.assert_allclose(
         kernel.T @ kernel, 1e-4 * np.eye(3), rtol=1e-4, atol=1e-9
     )
-    kernel = value.get_layer("value").kernel.numpy()
+    kernel = value.get_layer("value_head").kernel.numpy()
     np.testing.assert_allclose(np.linalg.norm(kernel), 1, rtol=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_log_deviations_are_learnt():
     family, policy, _, _ = build(ACTIONS["box"], seed=0)
     with tf.GradientTape() as tape:
         entropy = tf.reduce_sum(family.entropy(policy(OBS)))
-    weight = policy.get_layer("log_std").log_std
+    weight = policy.get_layer("log_std_head").log_std
     assert ids([weight]) < ids(policy.trainable_variables)
     # Each adds itself to the entropy of each of the five observations.
     np.testing.assert_allclose(
@@ -207,7 +207,7 @@ def test_the_initial_deviation_is_in_the_config():
 
 def test_log_deviations_are_bounded_and_means_are_not():
     network = networks.real_actions(backbone(), 3, outputs=2)
-    for name in ("action_head", "log_std"):
+    for name in ("action_head", "log_std_head"):
         layer = network.get_layer(name)
         layer.kernel.assign(tf.zeros_like(layer.kernel))
         layer.bias.assign([-30.0, 0.5, 30.0])

@@ -74,7 +74,7 @@ def test_what_is_seen_and_the_fraction_are_multiplied():
     _, quantiles = both(BOTH)
     embedded = both.get_layer("fraction_embedding")(FRACTIONS)
     products = hidden(BOTH)[:, None] * embedded  # [B, N, F]
-    kernel, bias = both.get_layer("quantiles").weights
+    kernel, bias = both.get_layer("quantiles_head").weights
     wanted = products.numpy() @ kernel.numpy() + bias.numpy()
     np.testing.assert_allclose(
         quantiles, wanted.swapaxes(1, 2), rtol=1e-4, atol=1e-6
@@ -84,7 +84,7 @@ def test_what_is_seen_and_the_fraction_are_multiplied():
 def test_dueling_advantages_are_centred_over_the_actions():
     _, both = build(head="dueling")
     _, quantiles = both(BOTH)
-    value = both.get_layer("value")
+    value = both.get_layer("value_head")
     value.kernel.assign(0 * value.kernel)
     _, centred = both(BOTH)
     np.testing.assert_allclose(np.mean(centred, axis=1), 0, atol=1e-6)

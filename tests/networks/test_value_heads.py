@@ -17,7 +17,7 @@ from tests.networks.test_heads import backbone
 def test_q_values_are_linear_in_the_features():
     features = backbone()
     network = networks.action_values(features, 3)
-    kernel, bias = network.get_layer("q_values").get_weights()
+    kernel, bias = network.get_layer("q_values_head").get_weights()
     np.testing.assert_allclose(
         network(OBS), np.array(features(OBS)) @ kernel + bias, rtol=1e-5
     )
@@ -26,14 +26,14 @@ def test_q_values_are_linear_in_the_features():
 def test_dueling_advantages_are_centred():
     features = backbone()
     network = networks.action_values(features, 3, head="dueling", seed=0)
-    value = stream(network, "value", features(OBS))
+    value = stream(network, "value_head", features(OBS))
     q = np.array(network(OBS))
     assert q.shape == (5, 3)
     np.testing.assert_allclose(
         q.mean(axis=1, keepdims=True), value, rtol=1e-5, atol=1e-6
     )
     # The differences between actions are those of the advantages.
-    advantage = stream(network, "q_values", features(OBS))
+    advantage = stream(network, "q_values_head", features(OBS))
     np.testing.assert_allclose(
         q[:, 1] - q[:, 0],
         advantage[:, 1] - advantage[:, 0],
@@ -64,7 +64,7 @@ def test_a_dueling_head_is_more_than_a_linear_one():
 def test_streams_are_no_wider_than_the_papers():
     wide = networks.mlp(SPACE, (600,))
     network = networks.action_values(wide, 3, "dueling")
-    for name in ("value_hidden", "q_values_hidden"):
+    for name in ("value_head_hidden", "q_values_head_hidden"):
         assert network.get_layer(name).kernel.shape == (600, 512)
 
 
@@ -92,7 +92,8 @@ def test_seeds(head):
 def test_value_and_advantages_begin_differently():
     network = networks.action_values(backbone(), 1, "dueling", seed=0)
     value, advantage = (
-        network.get_layer(name).kernel.numpy() for name in ("value", "q_values")
+        network.get_layer(name).kernel.numpy()
+        for name in ("value_head", "q_values_head")
     )
     assert abs(np.corrcoef(value.ravel(), advantage.ravel())[0, 1]) < 0.99
 
