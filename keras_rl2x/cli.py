@@ -49,7 +49,9 @@ def _parser():
     train.add_argument("algorithm", help="such as dqn; see `list`")
     train.add_argument("env", help="a Gymnasium id, such as CartPole-v1")
     train.add_argument(
-        "--env-steps", type=int, help="how many (default: the preset's)"
+        "--env-steps",
+        type=int,
+        help="environment steps to train for (default: the preset's)",
     )
     train.add_argument(
         "--seed", type=int, default=0, help="same seed, same weights (0)"
@@ -57,10 +59,10 @@ def _parser():
     train.add_argument(
         "--num-envs",
         type=int,
-        help="how many step together (default: the preset's)",
+        help="environments that step together (default: the preset's)",
     )
     train.add_argument(
-        "--log-dir", help="where all goes (default: a new folder in runs/)"
+        "--log-dir", help="output folder (default: a new one in runs/)"
     )
     train.add_argument(
         "--resume", action="store_true", help="go on with the run in --log-dir"
@@ -70,8 +72,8 @@ def _parser():
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="override a setting, such as agent.double=false; a wrong name "
-        "is answered by those that there are",
+        help="override a setting, such as agent.double=false; an unknown name "
+        "lists the valid ones",
     )
     train.set_defaults(command=_train)
     for name, command, text in (
@@ -79,14 +81,25 @@ def _parser():
         ("play", _play, "watch the agent, or record a video of it"),
     ):
         sub = commands.add_parser(name, help=text)
-        sub.add_argument("agent", metavar="AGENT_FILE")
-        sub.add_argument("env", metavar="ENV")
-        sub.add_argument("--seed", type=int, default=1)
+        sub.add_argument(
+            "agent", metavar="AGENT_FILE", help="path of an agent.keras"
+        )
+        sub.add_argument("env", metavar="ENV", help="a Gymnasium id")
+        sub.add_argument(
+            "--seed", type=int, default=1, help="of the environments (1)"
+        )
         sub.set_defaults(command=command)
         episodes = 100 if name == "evaluate" else 1
-        sub.add_argument("--episodes", type=int, default=episodes)
+        sub.add_argument(
+            "--episodes",
+            type=int,
+            default=episodes,
+            help=f"how many to play ({episodes})",
+        )
         if name == "evaluate":
-            sub.add_argument("--json", action="store_true")
+            sub.add_argument(
+                "--json", action="store_true", help="print a JSON object"
+            )
         else:
             sub.add_argument(
                 "--video", metavar="DIR", help="record a GIF into DIR"

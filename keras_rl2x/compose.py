@@ -234,7 +234,7 @@ def _make_network(
     convolutional = kind in CONVOLUTIONAL
     if memory and convolutional:
         raise ValueError(
-            "`network.memory` is behind dense layers, and not behind a "
+            "`network.memory` comes after dense layers, not after a "
             "convolutional network: leave it 0, and stack frames in the "
             f"environment. Received: {memory}, for observations of shape "
             f"{space.shape}"

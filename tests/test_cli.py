@@ -400,7 +400,7 @@ def test_evaluates_in_the_environment_of_the_run(copied, capsys):
 
 
 def test_says_that_there_is_no_preset(tmp_path, capsys):
-    # DQN refuses real actions: nothing is trained.
+    # DQN refuses continuous actions: nothing is trained.
     arguments = ["train", "dqn", "Pendulum-v1", "--log-dir", str(tmp_path)]
     assert cli.main(arguments) == 2
     assert "no preset of dqn for Pendulum-v1" in capsys.readouterr().out

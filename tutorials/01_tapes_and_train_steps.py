@@ -100,7 +100,7 @@ print("Second derivatives times (1, 2):", product)
 assert product.tolist() == [16, 6]
 
 # --- What not to learn from -------------------------------------------------
-# Reinforcement learning regresses on a *target* with its own estimate in it:
+# Reinforcement learning regresses on a *target* that contains its own estimate:
 # reward + 0.9 * value. With value = 0 and reward = 1 the error is 1. Through
 # the estimate alone the slope of error^2 / 2 is -1; through the target as
 # well it is -1 + 0.9, because raising the value raises the target with it. We
@@ -211,10 +211,11 @@ with tempfile.TemporaryDirectory() as folder:  # `with` deletes it again.
 assert np.allclose(loaded(np.ones([1, 4])), network(np.ones([1, 4])))
 
 # --- Deep Q-learning in forty lines -----------------------------------------
-# Q(s, a) is the return to expect after action a in state s. Its target is
-# reward + 0.99 max Q(s', .), held fixed twice over: no gradient flows through
-# it, and a copy of the network computes it that follows slowly. What was
-# lived is kept, and learned from in random order.
+# In state s an agent takes an action a, gets a reward and sees the next state
+# s'. Q(s, a) is the sum of discounted rewards to expect from there. Its target,
+# reward + 0.99 max Q(s', .), is held fixed twice over: no gradient flows
+# through it, and it is computed by a copy of the network that follows slowly.
+# Past steps are kept, and learned from in random order.
 
 
 class TinyDQN(keras.Model):
@@ -244,7 +245,7 @@ class TinyDQN(keras.Model):
 
 def learn(agent, steps):
     env, rng = gymnasium.make("CartPole-v1"), np.random.default_rng(0)
-    lived, (obs, _) = [], env.reset(seed=0)
+    past, (obs, _) = [], env.reset(seed=0)
     for t in range(steps):
         action = agent.predict_on_batch(obs[None])[0]
         if rng.random() < max(0.05, 1 - 4 * t / steps):
@@ -252,10 +253,10 @@ def learn(agent, steps):
         next_obs, reward, terminated, truncated, _ = env.step(action)
         # A time limit is no end: only what terminated has no future.
         numbers = np.float32([reward, 0 if terminated else 0.99])
-        lived.append((obs, action, *numbers, next_obs))
+        past.append((obs, action, *numbers, next_obs))
         obs = env.reset()[0] if terminated or truncated else next_obs
         if t >= 1_000:
-            rows = [lived[row] for row in rng.integers(t + 1, size=128)]
+            rows = [past[row] for row in rng.integers(t + 1, size=128)]
             agent.train_on_batch([np.array(column) for column in zip(*rows)])
 
 

@@ -5,7 +5,7 @@ fall. Every step survived pays 1, and after 500 steps the episode is over. The
 task counts as solved at a mean return of 475.
 
 The agent is a Keras model, and `fit` trains it. What is new is where the data
-come from: the agent lives through them, while it is fitted.
+come from: the agent collects them, while it is fitted.
 
     python tutorials/02_dqn_cartpole.py
 
@@ -66,12 +66,12 @@ def train(envs):
         steps_per_execution=64,
     )
 
-    # What was lived. `gamma` discounts the future, and is said here alone;
-    # three steps at a time carry rewards back sooner than one.
+    # Past steps. A reward k steps later counts gamma**k, which is said here
+    # alone; three steps at a time carry rewards back sooner than one.
     replay = rl.data.Replay(envs, capacity=100_000, gamma=0.99, n_step=3)
 
-    # Callbacks make it live. Each one sees what those before it have written
-    # into the logs, so their order is the order of the story: live, move the
+    # Callbacks do the rest. Each one sees what those before it have written
+    # into the logs, so their order is the order of the story: collect, move the
     # target, measure; then stop, save and show by what was measured.
     callbacks = [
         # A step in the environment for each update, after the random ones at
@@ -147,7 +147,7 @@ print("Leaning left, leaning right: push", actions, "(0 is left, 1 right)")
 assert np.array_equal(last.predict(leaning, verbose=0), agent(leaning))
 
 # How good is it? The best of 20 evaluations was also a lucky one; so measure
-# again, on episodes that nothing was chosen by.
+# again, on episodes that were not used to choose it.
 
 result = rl.evaluate(best, "CartPole-v1", episodes=4 if FAST else 100)
 print("The best agent, on fresh episodes:", result)

@@ -177,8 +177,8 @@ assert result["mean"] == 10
 
 # `Chain` shows that the equation matters. Waiting pays 1 a step, but one of the
 # two actions ends it all. The best play never ends, and is worth 1 / (1 - 0.9)
-# = 10: that is what Q-learning finds. But who slips with epsilon = 0.2 ends it
-# in one step out of ten. With q for staying, and 1 for ending,
+# = 10: that is what Q-learning finds. If an agent slips with epsilon = 0.2, it
+# ends it all in one step out of ten. With q for staying, and 1 for ending,
 #
 #     q = 1 + 0.9 (0.9 q + 0.1 * 1), so q = 1.09 / 0.19 = 5.74.
 

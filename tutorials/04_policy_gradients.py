@@ -21,7 +21,7 @@ FAST = os.environ.get("KERAS_RL2X_FAST") == "1"  # For the tests.
 rng = np.random.default_rng(0)
 
 # --- The gradient of an expectation -----------------------------------------
-# A bandit with three arms, which pay 1, 2 and 4 in the mean. The policy is a
+# A bandit with three arms, which pay 1, 2 and 4 on average. The policy is a
 # softmax over three logits. As the payments are known, so is the expected
 # reward, and the tape gives its gradient: p (q - E[r]), with p the
 # probabilities and q the payments.
@@ -79,7 +79,7 @@ print(f"Sampled gradient {each.mean(axis=0).round(3)}, of {draws:,} draws")
 
 # --- A baseline -------------------------------------------------------------
 # Every payment is positive, so every draw raises the probability of its own
-# action; that the first arm is a bad one shows only in the mean. Subtract
+# action; that the first arm is a bad one shows only on average. Subtract
 # what was to be expected, and a draw says "better" or "worse". The mean stays,
 # because the mean of grad log p is 0 (eq. 13.10 there); the variance falls. The
 # best constant weights rewards by the squared length of grad log p (Greensmith
@@ -129,10 +129,11 @@ rollout["discount"] = np.full([4, 1], 0.5, "float32")
 advantage = rl.ops.gae(**rollout, lambda_=0.5)
 assert np.allclose(advantage[:, 0], [-0.75, 5, 0.25, 1])
 
-# Lambda trades variance for bias. Rewards of 1 with noise of deviation 1 for
-# ever, discounted by 0.99, are worth 100 everywhere: all advantages are 0. The
-# deviation of the estimates grows with lambda. Now let the critic be wrong by
-# 10, after the first step only: by the sum, 9.9 (1 - lambda) of it remain.
+# Lambda trades variance for bias. Rewards of 1, with noise of standard
+# deviation 1, discounted by 0.99 for ever are worth 100 everywhere: all
+# advantages are 0. The standard deviation of the estimates grows with lambda.
+# Now let the critic overestimate the second state by 10: the first advantage is
+# off by 9.9 (1 - lambda).
 
 shape = steps, _ = 50, 20_000
 reward = rng.normal(1, 1, shape).astype("float32")
@@ -188,7 +189,7 @@ def learn(kind, optimizer, rollouts, epochs, steps, gamma, passes=1, **kwargs):
 
 # REINFORCE waits for the end of the episode. Steps whose episode does not end
 # within the rollout have no return, and count nothing: so the rollout is as
-# long as the longest episode. That is 4,000 steps lived for one update. (The
+# long as the longest episode. That is 4,000 steps for one update. (The
 # metric `complete` is the share of them that counts.)
 
 epochs, rollouts, steps = (1, 2, 60) if FAST else (15, 4, 500)
@@ -217,8 +218,8 @@ assert FAST or max(history["val_return"]) >= 250
 # So far a batch is used once: after the update the policy is another, and would
 # draw others. Weighted by the ratio of the new probability to the old, the
 # draws are still of use; at a ratio of 1 the gradient is the one above, because
-# there grad (p / p_old) = grad log p. But who climbs on and on learns the noise
-# of this one batch. PPO (Schulman et al., 2017, eq. 7) climbs
+# there grad (p / p_old) = grad log p. But to climb on and on is to learn the
+# noise of this one batch. PPO (Schulman et al., 2017, eq. 7) climbs
 # min(ratio A, clip(ratio, 1 - c, 1 + c) A): once an action that was better than
 # expected has become 1 + c times as probable, there is nothing more to gain;
 # likewise for worse, below 1 - c. A ratio that has gone the wrong way keeps its
@@ -266,7 +267,7 @@ for clip in (1e9, 0.2):
 assert divergences[0] > 0.5 and divergences[1] < 0.05
 
 # --- PPO on CartPole --------------------------------------------------------
-# 256 steps are lived, then used 20 times over: 20 updates, which run as one
+# 256 steps are collected, then used 20 times over: 20 updates, which run as one
 # call into the graph. (`dataset(minibatch_size=64, passes=20)` would make it
 # 80, shuffled anew in each pass.) The learning rate and the clip range fall to
 # 0, the one over updates, the other over environment steps. These are the
@@ -288,7 +289,7 @@ agent, history = learn(
 )
 
 # What the log tells. `kl` is how far the policy moves from the one that has
-# collected, in the mean over the updates. As a rule of thumb, above 0.05 the
+# collected, on average over the updates. As a rule of thumb, above 0.05 the
 # steps are too long: lower the learning rate, or the passes. `clipped` is the
 # share of ratios out of the range. At 0 clipping has nothing to do; at a half,
 # much of the batch teaches nothing any more. (Here the range and the learning

@@ -1,11 +1,11 @@
-"""Soft actor-critic: returns and entropy, for real actions.
+"""Soft actor-critic: returns and entropy, for continuous actions.
 
 Chapters 4 and 5 threw their experience away after every update, because a
 policy gradient needs actions of the present policy. A critic of actions does
-not: it learns from a replay, as in chapter 2. But of real actions one cannot
-try all to find the best. SAC asks for less: a policy that prefers what is
-better, as strongly as a temperature says. Here is each of its parts, first in
-plain TensorFlow where the answer is known, then ours beside it.
+not: it learns from a replay, as in chapter 2. But with continuous actions one
+cannot try them all to find the best. SAC asks for less: a policy that prefers
+what is better, as strongly as a temperature says. Here is each of its parts,
+first in plain TensorFlow where the answer is known, then ours beside it.
 
     python tutorials/06_sac_from_scratch.py
 """
@@ -96,11 +96,11 @@ soft_max = temperature * tf.reduce_logsumexp(before / temperature, axis=1)
 assert np.allclose(soft_value(before, log_p), soft_max, atol=1e-3)
 print("Soft values of the two states:", soft_max.numpy().round(2))
 
-# --- A policy over real actions ---------------------------------------------
-# With real actions the softmax is a density that nobody can draw from. So the
-# policy is a network that gives a mean and a deviation: u is normal, and the
-# action a = tanh(u) is within bounds. The density of a is that of u, divided by
-# how much tanh stretches there, its slope 1 - tanh(u)^2:
+# --- A policy over continuous actions ---------------------------------------
+# With continuous actions the softmax is a density that nobody can draw from. So
+# the policy is a network that gives a mean and a standard deviation: u is
+# normal, and the action a = tanh(u) is within bounds. The density of a is that
+# of u, divided by how much tanh stretches there, its slope 1 - tanh(u)^2:
 #
 #     log p(a) = log N(u) - log(1 - tanh(u)^2).
 #
@@ -209,8 +209,8 @@ print(f"Temperature {temperature:.3f} gives an entropy of {entropy:.3f}")
 assert abs(entropy - target) < 1e-3
 
 # --- One update, by hand ----------------------------------------------------
-# Now all of it, with networks. Two critics, for one alone is too hopeful: its
-# errors are what the actor finds first. Both learn from the lesser of the two
+# Now all of it, with networks. Two critics, because the actor exploits the
+# overestimates of a single one. Both learn from the smaller of the two
 # targets. `SGD(1.0)` moves each weight by minus its gradient, which makes it
 # easy to compare.
 
@@ -335,5 +335,5 @@ print("SAC, on fresh episodes:", result)
 assert FAST or result["mean"] >= -200
 
 # The same on any environment with a preset: `rl.train("sac", "Pendulum-v1")`.
-# Where the reward is far away, as in MountainCarContinuous-v0, fresh noise in
-# every step leads nowhere: see its preset, which has noise that stays.
+# Where the reward is far away, as in MountainCarContinuous-v0, independent
+# noise in every step leads nowhere: see its preset, whose noise is correlated.

@@ -1,7 +1,7 @@
 """Atari: from pixels to actions.
 
-The games are those of before, an observation, an action, a reward; what is new
-is the size. An observation has 28,224 numbers and not four, so that how it is
+The loop is as before, an observation, an action, a reward; what is new is the
+size. An observation has 28,224 numbers and not four, so that how it is
 stored, drawn and computed decides what is possible on a small machine.
 
     python tutorials/07_atari.py
@@ -75,10 +75,10 @@ assert kept  # Nothing drawn crosses an episode's beginning.
 assert np.abs(batch["reward"]).max() <= 1
 
 # --- Distributions of returns -----------------------------------------------
-# The best of DQN's kin learn not the mean of the return but its distribution:
-# C51 the probability of each of 51 numbers. What follows a step is shifted and
-# shrunk by the Bellman equation and falls between the numbers: it is shared
-# among the two next to it, so that the mean stays.
+# Several relatives of DQN learn the distribution of the return, not its mean:
+# C51 gives each of 51 fixed returns a probability. What follows a step is
+# shifted and shrunk by the Bellman equation and falls between the numbers: it
+# is shared among the two next to it, so that the mean stays.
 
 support = rl.ops.categorical_support(-2.0, 2.0, 5)
 following = np.log([[0.1, 0.1, 0.2, 0.3, 0.3]]).astype("float32")
@@ -131,5 +131,5 @@ assert list(FOLDER.rglob("*.gif"))
 # The whole of it, with settings of our own for Pong, and with the literature's
 # for the other games:
 #
-#     keras-rl2x train ppo ALE/Pong-v5
+#     keras-rl2x train ppo ALE/Pong-v5 --set network.dtype=mixed_bfloat16
 #     keras-rl2x train rainbow ALE/Breakout-v5 --set env.protocol=sticky

@@ -13,7 +13,7 @@ from keras_rl2x.envs import episode_over
 
 @dataclasses.dataclass
 class Chunk:
-    """What one call of `Driver.run` lived through.
+    """What one call of `Driver.run` collected.
 
     Attributes:
         rows: Dict of arrays `[T, num_envs, ...]`, as `Replay.write` takes it.

@@ -23,7 +23,7 @@ def check_correlation(agent, correlation):
         )
     if correlation and agent.action_spec.kind != "box":
         raise ValueError(
-            "Only of real actions can the noise be correlated: leave "
+            "Only the noise on continuous actions can be correlated: leave "
             "`noise_correlation` out, or act in a `Box`. Received: "
             f"noise_correlation={correlation}, {agent.action_spec}"
         )
@@ -33,7 +33,7 @@ def check_correlation(agent, correlation):
 class OrnsteinUhlenbeck:
     """Correlated normal numbers, in place of a sampler's generator.
 
-    For each number of an action a process of mean 0 and deviation 1,
+    For each number of an action a process of mean 0 and standard deviation 1,
 
         dx = -theta x dt + sqrt(2 theta) dW,
 
@@ -42,7 +42,8 @@ class OrnsteinUhlenbeck:
         x' = c x + sqrt(1 - c^2) xi,    xi ~ N(0, 1),
 
     exactly, for any `dt`; after k steps the correlation is `c^k`. An episode
-    begins with a draw from N(0, 1), so the deviation is 1 at every step.
+    begins with a draw from N(0, 1), so the standard deviation is 1 at every
+    step.
 
     Lillicrap et al. step by `x' = (1 - theta dt) x + sigma sqrt(dt) xi`
     instead, the same process with `c = 1 - theta dt` and its deviation times

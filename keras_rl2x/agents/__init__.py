@@ -2,23 +2,24 @@
 
 What they log, each the mean over an epoch's updates:
 
-- `loss`: what the compiled optimizer lowers. Of value learners, half the mean
-  squared (or the Huber) error, summed over critics; of PPO, A2C and their like
+- `loss`: what the compiled optimizer lowers. Of value learners, half the
+  squared, the Huber or the quantile Huber error, or (C51, Rainbow) the
+  divergence from the target, summed over critics; of PPO, A2C and their like
   `policy_loss + value_weight * value_loss - entropy_weight * entropy`.
 - `q_value`: of the actions in the batch, by the first critic; `td_error`: its
-  mean distance from the target.
+  mean absolute error, and of C51 and Rainbow the divergence too.
 - `policy_loss`: minus the (clipped) surrogate; `value_loss`, `baseline_loss`:
   the mean squared error, before its weight.
-- `actor_loss`: minus the value of the actor's own actions, and, with a
-  temperature, minus the entropy times that.
+- `actor_loss`: minus the value of the actor's own actions, and minus
+  `temperature * entropy` where there is a temperature.
 - `entropy`: of the policy, in nats, for actions within [-1, 1];
   `temperature`: its weight.
 - `kl`: how far the policy has moved, in nats, from the one that collected; if
   PPO's stays above 0.05, lower the learning rate or the passes. `clipped`: the
-  part of the samples whose ratio of probabilities is out of the clip's range.
-- `improvement`, `step_size` (TRPO): of the surrogate; the part of the whole
+  fraction of samples whose ratio of probabilities is out of the clip's range.
+- `improvement`, `step_size` (TRPO): of the surrogate; the fraction of the whole
   step that was taken, 0 if none was.
-- `complete` (REINFORCE): the part of the steps whose episode ended in time.
+- `complete` (REINFORCE): the fraction of the steps whose episode ended in time.
 - `bonus` (Munchausen): what was added to rewards.
 """
 

@@ -19,16 +19,16 @@ class A2C(Agent):
         action_space: As in `PPO`.
         critic: Another `keras.Model`, for the value. Defaults to `None`: the
             value shares the features of `network`.
-        lambda_: Float in [0, 1], of the advantage estimates. Defaults to 1:
-            returns over as many steps as there are.
+        lambda_: Float in [0, 1], as in `PPO`. Defaults to 1: returns over as
+            many steps as there are.
         value_weight: Float, of the value's loss. Defaults to 0.5.
         entropy_weight: Float, of the entropy bonus. Defaults to 0.
         normalize_advantage: Boolean, whether advantages are scaled to mean 0
             and variance 1. Defaults to `False`.
         normalize_rewards: Boolean, whether rewards are divided by a running
             scale. Defaults to `False`.
-        log_std: Float, where the log deviation of real actions begins.
-            Defaults to 0.
+        log_std: Float, the initial log standard deviation of continuous
+            actions. Defaults to 0.
         noise_correlation: Float, as in `PPO`. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.

@@ -37,7 +37,7 @@ class Agent(keras.Model):
 
     Attributes:
         action_spec: The action space, as `rl.spaces.action_spec` gives it.
-        env_steps: Integer weight, the environment steps lived through.
+        env_steps: Integer weight, the environment steps taken.
         seed_generator: A `keras.random.SeedGenerator`, saved with the agent.
         fit_callbacks: Tuple, the callbacks of the `fit` that is under way.
     """

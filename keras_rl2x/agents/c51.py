@@ -22,10 +22,11 @@ class C51(Agent):
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
         action_space: A `gymnasium.spaces.Discrete`.
-        v_min: Float, the least return that can be told; lesser ones are
-            learned as this one.
-        v_max: Float, the greatest. The paper has -10 and 10, for Atari games
-            whose rewards are clipped.
+        v_min: Float, the least discounted return; lesser ones are learned as
+            this one.
+        v_max: Float, the greatest: with rewards up to 1, at most
+            `1 / (1 - gamma)`. The paper has -10 and 10, for Atari games whose
+            rewards are clipped.
         epsilon: As in `DQN`. Defaults to 0.05.
         double: As in `DQN`. Defaults to `False`.
         head: `"q_values"` or `"dueling"`; see

@@ -1,4 +1,4 @@
-"""What agents with critics of real actions share."""
+"""What agents with critics of continuous actions share."""
 
 import functools
 import math

@@ -10,11 +10,11 @@ from keras_rl2x.agents.agent import Agent
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class DDPG(Agent):
-    """A deterministic actor that climbs a critic, for real actions.
+    """A deterministic actor that climbs a critic, for continuous actions.
 
-    Explores with normal noise: fresh in each step, or correlated, which is an
-    Ornstein-Uhlenbeck process (see `acting.OrnsteinUhlenbeck`). The compiled
-    optimizer moves the critic.
+    Explores with normal noise: independent in each step, or correlated, which
+    is an Ornstein-Uhlenbeck process (see `acting.OrnsteinUhlenbeck`). The
+    compiled optimizer moves the critic.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -24,11 +24,11 @@ class DDPG(Agent):
         actor_optimizer: A Keras optimizer. Defaults to `Adam(1e-3)`. The
             compiled one, which stock callbacks schedule, moves the critics.
         noise: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
-            over environment steps: the deviation of the noise on actions from
-            -1 to 1. Defaults to 0.1.
-        noise_correlation: Float in [0, 1), of the noise in two steps. The
-            paper's process is that of `noise=0.38, noise_correlation=0.85`.
-            Defaults to 0.
+            over environment steps: the standard deviation of the noise on
+            actions from -1 to 1. Defaults to 0.1.
+        noise_correlation: Float in [0, 1), of the noise in successive steps.
+            The paper's process is `noise=0.38, noise_correlation=0.85`; when
+            to raise it, see `PPO`. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 

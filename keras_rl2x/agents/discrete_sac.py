@@ -28,9 +28,9 @@ class DiscreteSAC(Agent):
             compiled one, which stock callbacks schedule, moves the critics.
         temperature_optimizer: A Keras optimizer, of the weight of the entropy.
             Defaults to `Adam(3e-4)`.
-        target_entropy: Float in [0, 1], a part of the most that is possible:
-            of the mean logarithm of the number of allowed actions. The paper's
-            0.98 is next to random; defaults to 0.3.
+        target_entropy: Float in [0, 1], a fraction of the greatest possible
+            entropy, the mean logarithm of the number of allowed actions. The
+            paper's 0.98 is nearly random. Defaults to 0.3.
         temperature: Float, where the weight of the entropy begins. Defaults to
             1.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.

@@ -153,7 +153,7 @@ def check_callbacks(agent):
     Args:
         agent: An `Agent`; its `fit_callbacks` are checked. Attributes that
             count: `moves_targets`; `writes` and `reads`, tuples of names in
-            the logs; `stands_behind` and `stands_before`, tuples of classes.
+            the logs; `stands_after` and `stands_before`, tuples of classes.
 
     Raises:
         ValueError: Says which to add, or to put before which.
@@ -181,7 +181,7 @@ def _misplaced(first, second):
     missing = _reads(first) & set(getattr(second, "writes", ()))
     if missing:
         return f"which writes the {sorted(missing)} that it reads"
-    if isinstance(second, getattr(first, "stands_behind", ())):
+    if isinstance(second, getattr(first, "stands_after", ())):
         return "whose state it saves as it is after the epoch"
     if isinstance(first, getattr(second, "stands_before", ())):
         return "which would save the averaged weights in place of the trained"

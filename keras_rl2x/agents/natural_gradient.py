@@ -40,7 +40,7 @@ def line_search(variables, step, judge, max_kl, steps, shrink):
             and the divergence of the variables as they are.
         max_kl: Float, the divergence that is allowed.
         steps: Integer, how many to try.
-        shrink: Float, the size of each to the one before.
+        shrink: Float, the length of each to that of the one before.
 
     Returns:
         Tuple of scalars: the fraction of the step that was taken (0 for none),

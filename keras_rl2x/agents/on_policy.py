@@ -27,7 +27,8 @@ def build(
             `reward_scale`, and stores the arguments under their names.
         network: A `keras.Model` from observations to features.
         critic: Another for the value, or `None` to share `network`.
-        log_std: Float, where the log deviation of real actions begins.
+        log_std: Float, the initial log standard deviation of continuous
+            actions.
         normalize_rewards: Boolean, whether to divide rewards by a running
             scale.
         noise_correlation: Float in [0, 1), the correlation of the noise on real

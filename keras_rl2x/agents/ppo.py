@@ -18,14 +18,16 @@ class PPO(Agent):
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
         action_space: A `gymnasium.spaces` `Discrete`, `MultiDiscrete`,
-            `MultiBinary` or `Box`; real actions are drawn from a Gaussian and
-            clipped to the bounds.
+            `MultiBinary` or `Box`; continuous actions are drawn from a Gaussian
+            and clipped to the bounds.
         critic: Another `keras.Model`, for the value. Defaults to `None`: the
             value shares the features of `network`.
         clip: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
             over environment steps: how far the probability ratio may go from
             1. Defaults to 0.2.
-        lambda_: Float in [0, 1], of the advantage estimates. Defaults to 0.95.
+        lambda_: Float in [0, 1], of the advantages: 0 trusts the critic after
+            one step (less noise), 1 sums all rewards (less bias). Defaults to
+            0.95.
         value_weight: Float, of the value's loss. Defaults to 0.5.
         entropy_weight: Float, of the entropy bonus. Defaults to 0.
         value_clip: Float or `None`: how far the value may go from the one
@@ -34,11 +36,13 @@ class PPO(Agent):
             scaled to mean 0 and variance 1. Defaults to `True`.
         normalize_rewards: Boolean, whether rewards are divided by a running
             scale. Defaults to `False`.
-        log_std: Float, where the log deviation of real actions begins.
-            Defaults to 0.
+        log_std: Float, the initial log standard deviation of continuous
+            actions. Defaults to 0.
         noise_correlation: Float in [0, 1), the correlation of the noise on
-            real actions in successive steps, as in `DDPG`; log-probabilities
-            remain those of each step by itself. Defaults to 0.
+            continuous actions in successive steps, as in `DDPG`; raise it where
+            independent noise finds no reward (0.97 in the presets of
+            MountainCarContinuous-v0). Log-probabilities remain those of each
+            step by itself. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 

@@ -23,8 +23,8 @@ class REINFORCE(Agent):
         baseline: Another `keras.Model`, whose value is subtracted from the
             returns. Defaults to `None`: no baseline.
         baseline_weight: Float, of the baseline's loss. Defaults to 0.5.
-        log_std: Float, where the log deviation of real actions begins.
-            Defaults to 0.
+        log_std: Float, the initial log standard deviation of continuous
+            actions. Defaults to 0.
         seed: Integer seed of the heads' initial weights. Defaults to `None`.
         **kwargs: As in `keras.Model`.
 

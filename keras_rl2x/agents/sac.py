@@ -10,10 +10,11 @@ from keras_rl2x.agents.agent import Agent
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class SAC(Agent):
-    """Learns returns and entropy together, off-policy, for real actions.
+    """Learns returns and entropy together, off-policy, for continuous actions.
 
     The policy is a Gaussian through tanh, scaled to the action space's bounds.
-    The compiled optimizer moves the critics.
+    The compiled optimizer moves the critics; `TargetUpdate(tau=0.005)` is the
+    usual speed of their targets.
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`.
@@ -29,7 +30,8 @@ class SAC(Agent):
         temperature: Float, where the weight of the entropy begins; it stays
             from 1e-6 to 1e6. Defaults to 1.
         noise_correlation: Float in [0, 1), the correlation of the policy's
-            noise in successive steps, as in `DDPG`. Defaults to 0.
+            noise in successive steps; when to raise it, see `PPO`. Defaults
+            to 0.
         seed: Integer seed of the heads' initial weights, and of what is drawn
             while learning. Defaults to `None`.
         **kwargs: As in `keras.Model`.

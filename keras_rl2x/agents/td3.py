@@ -25,9 +25,10 @@ class TD3(Agent):
             compiled one, which stock callbacks schedule, moves the critics.
         noise: As in `DDPG`. Defaults to 0.1.
         noise_correlation: As in `DDPG`. Defaults to 0.
-        target_noise: Float, the deviation of the noise on the target's
-            actions. Defaults to 0.2.
-        target_noise_clip: Float, the most of that noise. Defaults to 0.5.
+        target_noise: Float, the standard deviation of the noise on the
+            target's actions. Defaults to 0.2.
+        target_noise_clip: Float, the largest absolute value of that noise.
+            Defaults to 0.5.
         actor_every: Integer, updates of the critics for each of the actor.
             Defaults to 2.
         seed: Integer seed of the heads' initial weights, and of the target's

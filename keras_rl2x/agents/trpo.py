@@ -28,20 +28,22 @@ class TRPO(Agent):
             policy's features, which only the constrained step may move.
         max_kl: Float, the mean KL divergence that a step may have. Defaults
             to 0.01.
-        lambda_: Float in [0, 1], of the advantage estimates. Defaults to 0.95.
+        lambda_: Float in [0, 1], as in `PPO`. Defaults to 0.95.
         cg_iterations: Integer, products with the Fisher matrix per update.
             Defaults to 15.
-        cg_damping: Float, added to the matrix's diagonal. Defaults to 0.1.
+        cg_damping: Float, added to the matrix's diagonal: more makes steps
+            shorter and safer. Defaults to 0.1.
         line_search_steps: Integer, how many steps to try. Defaults to 10.
-        line_search_shrink: Float, the size of each to the one before.
-            Defaults to 0.8.
-        critic_passes: Integer. Defaults to 10.
+        line_search_shrink: Float, the length of each to that of the one
+            before. Defaults to 0.8.
+        critic_passes: Integer, passes of the critic over each rollout.
+            Defaults to 10.
         critic_minibatch_size: Integer; what a pass leaves over is not used.
             Defaults to 128.
         normalize_rewards: Boolean, whether rewards are divided by a running
             scale. Defaults to `False`.
-        log_std: Float, where the log deviation of real actions begins.
-            Defaults to 0.
+        log_std: Float, the initial log standard deviation of continuous
+            actions. Defaults to 0.
         noise_correlation: Float, as in `PPO`. Defaults to 0.
         seed: Integer seed of the heads' weights and the critic's shuffles.
         **kwargs: As in `keras.Model`.

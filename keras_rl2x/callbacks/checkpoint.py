@@ -31,11 +31,11 @@ class Checkpoint(keras.callbacks.Callback):
     the process, and train again: the weights are, bit for bit, those of a run
     that was never killed.
 
-    Environments cannot be saved. So at each checkpoint, in a run that is not
-    interrupted too, their episodes are cut (stored as truncated), and begin
-    anew with a seed that depends on the run's seed and the checkpoint. (With
-    `every` above 1, so they do where a run ends in between; one that was to be
-    longer would have gone on there.)
+    Environments cannot be saved: each checkpoint cuts their episodes (stored as
+    truncated) and begins new ones, whether or not the run is interrupted, with
+    a seed that depends on the run's seed and the checkpoint. The last epoch is
+    always a checkpoint; so with `every` above 1, a run that goes on to more
+    epochs may differ there from one that had them from the beginning.
 
     Ctrl-C ends the training after the present epoch, and saves; a second one
     ends it at once, and loses what came after the last checkpoint.
@@ -47,9 +47,9 @@ class Checkpoint(keras.callbacks.Callback):
     checkpoints stay.
 
     It saves the state that other callbacks have at that moment: so it stands
-    behind `EarlyStopping` and `ReduceLROnPlateau`, and before
+    after `EarlyStopping` and `ReduceLROnPlateau`, and before
     `SwapEMAWeights`, which puts averages in place of the weights. A
-    `ModelCheckpoint` stands before it, to remember the best return, or behind
+    `ModelCheckpoint` stands before it, to remember the best return, or after
     `SwapEMAWeights`, to save the averages.
 
     Args:
@@ -65,7 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
             be saved.
     """
 
-    stands_behind = (
+    stands_after = (
         keras.callbacks.EarlyStopping,
         keras.callbacks.ReduceLROnPlateau,
     )

@@ -1,4 +1,4 @@
-"""Makes the agent live on while it learns."""
+"""Collects experience while the agent learns."""
 
 import concurrent.futures
 
@@ -35,12 +35,14 @@ class Collect(keras.callbacks.Callback):
         data: A `data.Replay`, or a `data.Rollout`.
         env_steps_per_update: Float, how many environment steps to take for
             each update; fractions are carried over. Defaults to 1.
-        warmup: Integer, in environment steps. Defaults to 0.
+        warmup: Integer, random environment steps before the first update.
+            Defaults to 0.
         chunk: Integer, the number of updates between two collections, a
-            multiple of the agent's `steps_per_execution`. Defaults to that.
+            multiple of the agent's `steps_per_execution`. More is faster, but
+            an older policy acts. Defaults to `steps_per_execution`.
         overlap: Boolean, whether the environments step in a thread while the
-            agent learns from what was there before: one chunk of lag, and
-            still deterministic. Not for rollouts. Defaults to `False`.
+            agent learns from what was there before: faster, one chunk late,
+            and still deterministic. Not for rollouts. Defaults to `False`.
         where: `"auto"`, `"host"` or `"graph"`; see `acting.Policy`.
         seed: Integer seed of exploration and of resets. Defaults to the seed
             of `envs`, or 0.

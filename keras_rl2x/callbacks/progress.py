@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-# What is written; callbacks that read it stand behind `Collect`.
+# What is written; callbacks that read it stand after `Collect`.
 NAMES = ("return", "length", "env_steps", "env_steps_per_second")
 
 
@@ -33,7 +33,7 @@ class Progress:
     def write(self, logs, env_steps, epoch_ended=False):
         """Puts the progress first into the logs.
 
-        In place: the callbacks behind this one see the same dict.
+        In place: the callbacks after this one see the same dict.
 
         Args:
             logs: Dict, Keras's logs.

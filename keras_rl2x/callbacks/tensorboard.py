@@ -11,7 +11,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     The horizontal axis is the number of environment steps, in which agents
     and settings can be compared; `keras.callbacks.TensorBoard`, which also
-    works, counts epochs. Stands behind the callbacks that write logs.
+    works, counts epochs. Stands after the callbacks that write logs.
 
     Args:
         log_dir: String, where the events go.

@@ -1,4 +1,4 @@
-"""What was lived: streams of rows, and the datasets drawn from them."""
+"""Collected experience: streams of rows, and the datasets drawn from them."""
 
 from keras_rl2x.data.hindsight import HindsightReplay
 from keras_rl2x.data.prioritized import PrioritizedReplay

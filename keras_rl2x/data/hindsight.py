@@ -26,7 +26,7 @@ class HindsightReplay(Replay):
     rewards of all the steps that are folded are computed anew. The paper
     stores k such copies with each transition; here, nothing is stored twice.
 
-    An episode that is under way counts as far as it was lived. The `discount`
+    An episode that is under way counts as far as it went. The `discount`
     stays as it was stored: reaching the new goal does not terminate, as it
     does not in most goal environments. In one that does terminate at its
     goal, such steps keep their discount of 0 under any other goal too.

@@ -17,17 +17,18 @@ DRAWN_BYTES = 100_000_000
 class Replay:
     """A ring of the last transitions, drawn exactly uniformly.
 
-    Every live cell is drawn with the same probability; dead cells and the
-    head never are. Draws are counted, and the counter seeds them: saving it
-    saves the whole state of the generator.
+    Every stored transition is drawn with the same probability. Draws are
+    counted, and the counter seeds them: saving it saves the whole state of the
+    generator.
 
     Args:
         envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
         capacity: Integer, how many transitions to keep (rounded up to whole
             rows of `envs.num_envs`).
-        gamma: Float in [0, 1], the discount of one environment step.
-        n_step: Integer, how many steps to fold into one. A fold ends early
-            where the episode does, or at the newest row. Defaults to 1.
+        gamma: Float in [0, 1]: a reward k steps later counts `gamma**k`.
+        n_step: Integer, how many rewards to sum before the value of the state
+            that follows: fewer where the episode ends, or at the newest row.
+            Defaults to 1.
         clip_rewards: Boolean, whether the rewards that are learned from are
             clipped to [-1, 1]. Defaults to `False`.
         seed: Integer seed of the draws. Defaults to 0.

@@ -32,13 +32,10 @@ class Rollout:
     batched call, `dataset` hands it out in shuffled minibatches. Dead cells
     (see `Stream`) are handed out too, with weight 0.
 
-    It is no `Stream`: nothing in it outlives the next filling, so it needs no
-    ring, and whole variables are written in the call that prepares them.
-
     Args:
         envs: A `gymnasium.vector.VectorEnv`, as made by `rl.envs.make`.
         steps: Integer, how many steps to take in every environment.
-        gamma: Float in [0, 1], the discount of one environment step.
+        gamma: Float in [0, 1]: a reward k steps later counts `gamma**k`.
         clip_rewards: As in `Replay`. Defaults to `False`.
         seed: Integer seed of the shuffles. Defaults to 0.
 
@@ -63,6 +60,9 @@ class Rollout:
     )
     ```
     """
+
+    # No `Stream`: nothing in it outlives the next filling, so it needs no ring,
+    # and whole variables are written in the call that prepares them.
 
     def __init__(self, envs, steps, gamma, clip_rewards=False, seed=0):
         if not 0 <= gamma <= 1:
@@ -115,7 +115,7 @@ class Rollout:
         )
 
     def write(self, rows, next_obs, memory=None):
-        """Gives it what was lived; `prepare` takes it in.
+        """Gives it what was collected; `prepare` takes it in.
 
         Args:
             rows: Dict of arrays `[steps, num_envs, ...]`, as in
@@ -175,7 +175,7 @@ class Rollout:
         self._full.assign(True)
 
     def rows(self, rows, next_obs, begins):
-        """What was lived, as agents want it, in the graph.
+        """What was collected, as agents want it, in the graph.
 
         Args:
             rows: Dict of tensors `[steps, num_envs, ...]`, see `write`.
@@ -282,7 +282,7 @@ class Rollout:
         )
 
     def get_state(self):
-        """Nested dict of arrays: the generator's; what was lived is used up."""
+        """Nested dict of arrays: the generator's; the rows are used up."""
         return {"draws": self._draws.numpy(), "size": self.size}
 
     def set_state(self, state):

@@ -1,4 +1,4 @@
-"""Rows of time x environments: everything lived is stored once."""
+"""Rows of time x environments: everything collected is stored once."""
 
 import os
 

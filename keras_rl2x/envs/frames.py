@@ -81,11 +81,11 @@ class FrameStack(vector.VectorWrapper):
 
 
 class EpisodicLife(vector.VectorWrapper):
-    """To lose a life terminates what is bootstrapped, not the episode.
+    """Losing a life terminates for learning; the episode goes on.
 
     Where `info["lives"]` falls, but not to 0, the step terminates, and
-    `info["life_lost"]` says that it does. (With the last life the game ends, in
-    some games a few pictures later, and no sooner does the episode.)
+    `info["life_lost"]` says that it does. (After the last life some games run
+    for a few frames more; the episode ends with the game.)
 
     Args:
         env: A `gymnasium.vector.VectorEnv` that tells the lives.

@@ -192,8 +192,8 @@ def atari(
         **changes: What is to differ from the protocol:
             `repeat_action_probability`, a float, with which a frame repeats
             the last action instead (0; sticky: 0.25);
-            `episodic_life`, whether to lose a life ends what a value sums up,
-            while the episode goes on (`True`; sticky: `False`);
+            `episodic_life`, whether losing a life counts as termination for
+            learning, while the game goes on (`True`; sticky: `False`);
             `fire_reset`, whether the button with which some games begin is
             pressed when a game begins, not after each life as by the wrappers
             of Baselines and Stable-Baselines3 (`True`; sticky: `False`);

@@ -1,7 +1,7 @@
 """PPO. Data only; see `keras_rl2x.presets`.
 
 They begin from the field's presets; none needs state-dependent exploration,
-not MountainCarContinuous-v0 either: noise that stays leads up the hill.
+not MountainCarContinuous-v0 either: correlated noise leads up the hill.
 MountainCar-v0 and Hopper-v5 were not measured here yet.
 """
 

@@ -5,7 +5,7 @@ RAdam, which Keras lacks. Layers of normalization stand before the activations
 and not before the first layer, where they would hide how far off the pole of
 CartPole-v1 is (with them, two seeds end at 153 and 140; without, three at 500).
 On images only the dense layer has one: an update of 256 takes 42 ms without any
-(in bfloat16), and 72 with one behind each convolution, too.
+(in bfloat16), and 72 with one after each convolution, too.
 """
 
 from keras_rl2x.presets import atari
