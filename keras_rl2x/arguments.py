@@ -32,6 +32,18 @@ def integer(least=1, **argument):
     )
 
 
+def integers(least=1, **argument):
+    """A list of integers >= `least`, as Python's, from any sequence."""
+    ((name, values),) = argument.items()
+    try:
+        return [integer(least, **{name: value}) for value in values]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be a sequence of integers >= {least}, such as "
+            f"(64, 64). Received: {name}={values!r}"
+        ) from error
+
+
 def _number(argument, fits, must, kind=numbers.Real):
     ((name, value),) = argument.items()
     if not isinstance(value, kind) or not fits(value):

@@ -6,6 +6,7 @@ Those of images are in `convolutional`.
 import keras
 import numpy as np
 
+from keras_rl2x import arguments
 from keras_rl2x import spaces
 from keras_rl2x.networks.noisy import NoisyDense
 from keras_rl2x.networks.normalization import RunningNormalization
@@ -125,6 +126,9 @@ def mlp(
 
     Returns:
         A `keras.Model` from observations to features `[B, units[-1]]`.
+
+    Raises:
+        ValueError: If `units` is no sequence of integers >= 1.
     """
     if action_space is None:
         entries, x = flat_observation(observation_space)
@@ -194,7 +198,7 @@ def hidden_layers(
     if normalization is not None and not between:
         x = normalization()(x)
     initializers = seeded(kernel_initializer, seed)
-    for i, width in enumerate(units):
+    for i, width in enumerate(arguments.integers(units=units)):
         x = dense(
             width,
             next(initializers),

@@ -36,6 +36,11 @@ def discrete_sac(envs):
     return agents.DiscreteSAC(network, envs.single_action_space, critics)
 
 
+def with_memory(envs):
+    network = rl.networks.lstm(envs.single_observation_space, (8,), memory=4)
+    return agents.PPO(network, envs.single_action_space)
+
+
 VALUE_BASED = {
     f"{kind.__name__}-{head}": test_value_based.make(kind, head=head)
     for kind in (*test_value_based.ARGUMENTS, agents.DQN)
@@ -44,6 +49,7 @@ VALUE_BASED = {
 POLICIES = {
     "a2c": harness.on_policy(agents.A2C),
     "ppo": harness.on_policy(agents.PPO, second="critic"),
+    "ppo-lstm": with_memory,
 }
 MADE = [
     *(

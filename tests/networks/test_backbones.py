@@ -211,3 +211,11 @@ def test_noisy_layers():
     )
     np.testing.assert_array_equal(same.weights[0], network.weights[0])
     assert np.any(other.weights[0] != network.weights[0])
+
+
+@pytest.mark.parametrize("units", [64, (64, 0), (64, 3.5), "64"])
+def test_wrong_units(units):
+    with pytest.raises(
+        ValueError, match=r"a sequence .* \(64, 64\)\. Received"
+    ):
+        networks.mlp(gym.Box(-1, 1, (2,)), units)
