@@ -264,7 +264,9 @@ def _draw(pyplot, report, curves, path):
         )
     axes.set_title(f"{report['agent']} on {report['env']}")
     axes.set_xlabel("environment steps")
-    axes.set_ylabel(f"greedy return\n(IQM and range of {len(scores)} seeds)")
+    seeds = len(scores)
+    of = f"IQM and range of {seeds} seeds" if seeds > 1 else "one seed"
+    axes.set_ylabel(f"greedy return\n({of})")
     axes.set_xlim(0, at[-1])
     axes.xaxis.set_major_locator(pyplot.MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
