@@ -21,6 +21,53 @@ def is_atari(env):
     return env.startswith("ALE/")
 
 
+CONTROL = {
+    "Pendulum-v1",
+    "MountainCarContinuous-v0",
+    "LunarLanderContinuous-v3",
+    "BipedalWalker-v3",
+    "HalfCheetah-v5",
+    "Hopper-v5",
+    "Walker2d-v5",
+    "Ant-v5",
+}
+GAMES = {
+    f"ALE/{game}-v5"
+    for game in (
+        "Pong",
+        "Breakout",
+        "SpaceInvaders",
+        "Qbert",
+        "Seaquest",
+        "Freeway",
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        *((name, CONTROL) for name in ("sac", "td3", "ddpg", "tqc", "crossq")),
+        *(
+            (name, GAMES)
+            for name in (
+                "dqn",
+                "c51",
+                "qrdqn",
+                "iqn",
+                "munchausen",
+                "rainbow",
+                "pqn",
+                "ppo",
+                "a2c",
+            )
+        ),
+    ],
+)
+def test_what_has_presets(algorithm, expected):
+    assert expected <= set(presets.names()[algorithm])
+
+
 # The presets of Atari's games are the same, as another test asserts.
 ONE_GAME = [
     (name, env) for name, env in ALL if not is_atari(env) or "Pong" in env
@@ -104,6 +151,16 @@ def test_preset_composes(algorithm, env):
     with rl.envs.make(env, **settings["env"]) as envs:
         agent = compose.compose(envs, settings).agent
     assert type(agent).__name__ == presets.agent_name(algorithm)
+
+
+def test_other_environments_of_a_run_are_of_the_same_kind():
+    settings = presets.get("dqn", "ALE/Pong-v5")
+    presets.override(settings, {"env.protocol": "sticky"})
+    assert presets.env_arguments(settings)["protocol"] == "sticky"
+    assert set(settings["env"]) - set(presets.env_arguments(settings)) == {
+        "num_envs",
+        "vectorization",
+    }
 
 
 FALLING = {"learning_rate": {"from": 1e-3, "to": 0.0, "over": 1.0}}

@@ -7,11 +7,11 @@ import keras
 from keras_rl2x import ops
 from keras_rl2x.networks.distributional import check_head
 from keras_rl2x.networks.functional import as_functional
-from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
 from keras_rl2x.networks.heads import vector
 from keras_rl2x.networks.precision import single_precision
 from keras_rl2x.networks.value_heads import Centre
+from keras_rl2x.networks.value_heads import stream
 from keras_rl2x.networks.value_heads import streams
 
 
@@ -88,9 +88,7 @@ def implicit_distributions(
     """Quantiles of `Z(s, a)` at any fractions, on top of a backbone.
 
     What is observed and an embedding of the fraction are multiplied, and the
-    head makes quantiles of the products. (In the paper a dense layer comes
-    between; here the backbone's last one stands before, but for the hidden
-    layers of `"dueling"`.)
+    head, with a hidden layer, makes quantiles of the products.
 
     Args:
         backbone: A `keras.Model` from observations to features `[B, F]`.
@@ -98,9 +96,9 @@ def implicit_distributions(
         samples: Integer, at how many fixed fractions the mean is taken: evenly
             spread ones, so that acting draws no numbers.
         cosines: Integer, as in `CosineEmbedding`. Defaults to 64.
-        head: `"q_values"`, one linear layer; or `"dueling"`, quantiles of the
-            state plus numbers of the actions whose mean over these is 0, each
-            with a hidden layer of its own. Defaults to `"q_values"`.
+        head: `"q_values"`; or `"dueling"`, quantiles of the state plus numbers
+            of the actions whose mean over these is 0, each with a hidden layer
+            of its own. Defaults to `"q_values"`.
         seed: Integer seed of the initial weights. Defaults to `None`.
 
     Returns:
@@ -129,7 +127,10 @@ def implicit_distributions(
             width, 1, num_actions, "quantiles_head", seed
         )
     else:
-        outputs = linear(num_actions, "quantiles_head", seed)
+        hidden_seed = None if seed is None else seed + 3
+        outputs = stream(
+            width, num_actions, "quantiles_head", seed, hidden_seed
+        )
 
     def quantiles(fractions):
         x = features[:, None] * embedding(fractions)  # [B, N, F]

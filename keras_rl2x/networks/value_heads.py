@@ -104,16 +104,21 @@ def streams(width, value_units, action_units, name, seed, noisy=False):
     """
     # With one seed for all, a layer would begin as a part of another.
     seeds = [None if seed is None else seed + i for i in range(4)]
-
-    def stream(units, name, seed, hidden_seed):
-        initializer = keras.initializers.GlorotUniform(hidden_seed)
-        hidden = dense(
-            min(width, 512), initializer, "relu", noisy, f"{name}_hidden"
-        )
-        outputs = linear(units, name, seed, noisy)
-        return lambda features: outputs(hidden(features))
-
     return (
-        stream(value_units, "value_head", seeds[1], seeds[2]),
-        stream(action_units, name, seeds[0], seeds[3]),
+        stream(width, value_units, "value_head", seeds[1], seeds[2], noisy),
+        stream(width, action_units, name, seeds[0], seeds[3], noisy),
     )
+
+
+def stream(width, units, name, seed, hidden_seed, noisy=False):
+    """A hidden layer and a linear one; see `streams`.
+
+    Returns:
+        Function of features `[..., F]`: to `[..., units]`.
+    """
+    initializer = keras.initializers.GlorotUniform(hidden_seed)
+    hidden = dense(
+        min(width, 512), initializer, "relu", noisy, f"{name}_hidden"
+    )
+    outputs = linear(units, name, seed, noisy)
+    return lambda features: outputs(hidden(features))

@@ -29,7 +29,14 @@ DEFAULT = {
     "temperature_optimizer": {**_ADAM, "beta_1": 0.9},
 }
 
+# Of SAC's, what belongs to the environment, the score included.
+_OWN = ("network", "optimizer", "actor_optimizer", "target")
+
 ENVS = {
+    **{
+        env: {key: preset[key] for key in preset if key not in _OWN}
+        for env, preset in sac.ENVS.items()
+    },
     "Pendulum-v1": {
         "env_steps": 20_000,
         "score": -155.0,
@@ -37,5 +44,4 @@ ENVS = {
         "replay": {"capacity": 20_000},
         "collect": {"warmup": 1_000},
     },
-    "HalfCheetah-v5": {"score": 9_500.0},
 }

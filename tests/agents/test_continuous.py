@@ -42,7 +42,8 @@ def make(kind, units=(16,), **arguments):
 
 
 SOFT = [agents.CrossQ, agents.SAC, agents.TQC]
-ALL = pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3, *SOFT])
+KINDS = [agents.DDPG, agents.TD3, *SOFT]
+ALL = pytest.mark.parametrize("kind", KINDS)
 
 
 @ALL
@@ -399,3 +400,16 @@ def test_an_actor_climbs_what_the_critics_say(kind):
         np.testing.assert_allclose(variable, value, atol=1e-5)
     if "actor_loss" in values:
         np.testing.assert_allclose(values["actor_loss"], loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [agents.DDPG, agents.TD3])
+def test_noise_follows_a_schedule_over_env_steps(kind):
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 100, 0.1)
+    agent = make(kind, noise=schedule)(rl.envs.make(toy.Reach))
+    seen = []
+    for env_steps in (0, 50, 1_000):
+        agent.env_steps.assign(env_steps)
+        seen.append(agent.exploration()["noise"])
+    np.testing.assert_allclose(seen, [0.5, 0.3, 0.1], rtol=1e-6)
+    copy = kind.from_config(agent.get_config())
+    assert copy.noise.get_config() == schedule.get_config()

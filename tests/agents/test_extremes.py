@@ -1,5 +1,8 @@
-"""Agents of continuous actions keep finite numbers, whatever they are fed."""
+"""Agents with an actor and a replay keep finite numbers, whatever they see."""
 
+import types
+
+import gymnasium.spaces as gym
 import keras
 import numpy as np
 import pytest
@@ -8,13 +11,19 @@ import tensorflow as tf
 import keras_rl2x as rl
 from keras_rl2x import agents
 from keras_rl2x.envs import toy
-from tests.agents.test_continuous import ALL
+from tests.agents import test_continuous
+from tests.agents import test_discrete_sac
 from tests.agents.test_continuous import make
 
 HUGE = 1e6
 
 
-def extreme_batches(batches=20, size=32):
+ALL = pytest.mark.parametrize(
+    "kind", [agents.DiscreteSAC, *test_continuous.KINDS]
+)
+
+
+def extreme_batches(discrete, batches=20, size=32):
     """What is huge, of either sign, beside what is 0, and actions at bounds."""
     rng = np.random.default_rng(0)
 
@@ -23,7 +32,7 @@ def extreme_batches(batches=20, size=32):
 
     rows = {
         "obs": pick([-HUGE, 0, HUGE], 2),
-        "action": pick([-1, 1], 2),
+        "action": pick([0, 2]).astype("i4") if discrete else pick([-1, 1], 2),
         "reward": pick([-HUGE, 0, HUGE]),
         "discount": pick([0, 0.99]),
         "next_obs": pick([-HUGE, 0, HUGE], 2),
@@ -33,10 +42,18 @@ def extreme_batches(batches=20, size=32):
 
 
 def fit_extremes(kind, updates, **arguments):
-    agent = make(kind, (32, 32), **arguments)(rl.envs.make(toy.Reach))
+    discrete = kind is agents.DiscreteSAC
+    if discrete:
+        envs = types.SimpleNamespace(
+            single_observation_space=gym.Box(-HUGE, HUGE, (2,)),
+            single_action_space=gym.Discrete(3),
+        )
+        agent = test_discrete_sac.make_agent(envs, (32, 32), **arguments)
+    else:
+        agent = make(kind, (32, 32), **arguments)(rl.envs.make(toy.Reach))
     agent.compile(keras.optimizers.Adam(1e-3), steps_per_execution=100)
     history = agent.fit(
-        extreme_batches(),
+        extreme_batches(discrete),
         steps_per_epoch=updates // 4,
         epochs=4,
         callbacks=[rl.callbacks.TargetUpdate(1, 0.005)],

@@ -522,8 +522,10 @@ WITH_HINDSIGHT = functools.partial(
 )
 
 
-def test_flips_bits():
-    assert success(WITH_HINDSIGHT, bits=8, updates=1_600, seed=0) >= 0.95
+@pytest.mark.parametrize("strategy", ["future", "final"])
+def test_flips_bits(strategy):
+    replay = functools.partial(WITH_HINDSIGHT, strategy=strategy)
+    assert success(replay, bits=8, updates=1_600, seed=0) >= 0.95
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Atari: its protocols, its two vectorizations, and what it refuses."""
 
+import os
+
 import ale_py
 import cv2
 import gymnasium
@@ -10,6 +12,7 @@ from ale_py.vector_env import AtariVectorEnv
 
 import keras_rl2x as rl
 from keras_rl2x.acting import Driver
+from keras_rl2x.acting.driver import play_episodes
 from keras_rl2x.envs.atari import PROTOCOLS
 from keras_rl2x.envs.atari import rom_of
 from keras_rl2x.envs.frames import EpisodicLife
@@ -27,14 +30,25 @@ def play(envs, steps, seed=0):
     return lived
 
 
-@pytest.mark.parametrize("game", ["Breakout", "MsPacman"])
-def test_gymnasiums_wrappers_show_the_same_as_c(game):
+@pytest.mark.parametrize(
+    ("game", "changes", "shape"),
+    [
+        ("Breakout", {}, (84, 84, 4)),
+        ("MsPacman", {}, (84, 84, 4)),
+        (
+            "Breakout",
+            {"frame_skip": 2, "size": 42, "frame_stack": 3},
+            (42, 42, 3),
+        ),
+    ],
+)
+def test_gymnasiums_wrappers_show_the_same_as_c(game, changes, shape):
     lived = []
     for vectorization in ("native", "sync"):
         with rl.envs.atari(
-            game, 1, vectorization=vectorization, noop_max=0
+            game, 1, vectorization=vectorization, noop_max=0, **changes
         ) as envs:
-            assert envs.single_observation_space.shape == (84, 84, 4)
+            assert envs.single_observation_space.shape == shape
             lived.append(play(envs, 200))
     native, sync = lived
     # What resets after an end is seeded in ways of their own.
@@ -169,9 +183,38 @@ def test_protocols_and_their_arguments():
         assert envs.single_action_space.n == 18
         assert envs.single_observation_space.shape == (42, 42, 2)
         assert envs.frame_stack == 2
-    with rl.envs.atari("Pong", 2, noop_max=0, max_frames=100) as envs:
-        truncated = [step[3] for step in play(envs, 30)[1:]]
-        assert np.sum(truncated) == 2
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync"])
+@pytest.mark.parametrize("frame_skip", [1, 4])
+def test_games_are_cut(vectorization, frame_skip):
+    with rl.envs.atari(
+        "Pong",
+        2,
+        vectorization=vectorization,
+        noop_max=0,
+        max_frames=100,
+        frame_skip=frame_skip,
+    ) as envs:
+        steps = play(envs, 110 // frame_skip)[1:]
+    (cut,) = np.flatnonzero([step[3].all() for step in steps])
+    assert np.sum([step[3] for step in steps]) == 2
+    # The button takes a frame before the first step, or none.
+    assert 98 <= frame_skip * (cut + 1) <= 100
+
+
+def test_c_has_so_many_threads(monkeypatch):
+    made = []
+
+    def init(self, *args, num_threads, **kwargs):
+        made.append(num_threads)
+        original(self, *args, num_threads=num_threads, **kwargs)
+
+    original = AtariVectorEnv.__init__
+    monkeypatch.setattr(AtariVectorEnv, "__init__", init)
+    for num_threads in (0, 3):
+        rl.envs.atari("Pong", 2, num_threads=num_threads).close()
+    assert made == [os.cpu_count(), 3]
 
 
 @pytest.mark.parametrize("frame_skip", [1, 4])
@@ -325,6 +368,17 @@ def test_lives_and_frames_by_hand():
     # The step behind the end of the first one's game begins another.
     assert newest == [[1, 6], [6, 7], [7, 8], [0, 9]]
     np.testing.assert_array_equal(first, kept)
+
+
+def test_what_is_played_are_whole_games():
+    class Paying(Lives):
+        def step(self, actions):
+            obs, reward, *rest = super().step(actions)
+            return obs, reward + 1, *rest
+
+    envs = FrameStack(EpisodicLife(Paying()), 2)
+    played = play_episodes(envs, lambda *_: None, episodes=2, seed=0)
+    assert played.returns.tolist() == played.lengths.tolist() == [3, 5]
 
 
 def test_the_last_life_ends_with_the_game():

@@ -74,8 +74,10 @@ def test_what_is_seen_and_the_fraction_are_multiplied():
     _, quantiles = both(BOTH)
     embedded = both.get_layer("fraction_embedding")(FRACTIONS)
     products = hidden(BOTH)[:, None] * embedded  # [B, N, F]
-    kernel, bias = both.get_layer("quantiles_head").weights
-    wanted = products.numpy() @ kernel.numpy() + bias.numpy()
+    kernel, bias = both.get_layer("quantiles_head_hidden").get_weights()
+    after = np.maximum(products.numpy() @ kernel + bias, 0)
+    kernel, bias = both.get_layer("quantiles_head").get_weights()
+    wanted = after @ kernel + bias
     np.testing.assert_allclose(
         quantiles, wanted.swapaxes(1, 2), rtol=1e-4, atol=1e-6
     )
