@@ -212,10 +212,12 @@ def test_double_values_the_online_choice_with_the_target_network():
     assert updates == {False: 0.5, True: 2.5}
 
 
-def train(env, make_data, updates, make_agent=None, **collect):
+def train(
+    env, make_data, updates, make_agent=None, learning_rate=0.02, **collect
+):
     envs = rl.envs.make(env, num_envs=2, seed=0)
     agent = (make_agent or dqn())(envs)
-    agent.compile(keras.optimizers.Adam(0.02), steps_per_execution=20)
+    agent.compile(keras.optimizers.Adam(learning_rate), steps_per_execution=20)
     data = make_data(envs)
     agent.fit(
         data.dataset(32),
