@@ -121,6 +121,8 @@ def _report(name, job, runs):
     )
     ours_us = 1e6 / ours["env_steps_per_s"]
     parts = _medians(run["breakdown"] for run in runs["ours"])
+    update_us = parts["draw_us_per_update"] + parts["update_us_per_update"]
+    their_update_us = statistics.median(run["update_us"] for run in runs["sb3"])
     per_env_step = {
         "env": parts["env_us"],
         "act": parts["act_us"],
@@ -140,6 +142,11 @@ def _report(name, job, runs):
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
+        "update": {
+            "ours_us": update_us,
+            "sb3_us": their_update_us,
+            "ratio": update_us / their_update_us,
+        },
         "floor": {
             **floor,
             "env_steps_per_s": 1e6 / floor_us,
@@ -173,6 +180,8 @@ def _table(report):
     lines += [
         f"ratio of env steps/s: {report['ratio']:.2f} "
         f"(from {report['ratio_min']:.2f} to {report['ratio_max']:.2f})",
+        f"an update: {report['update']['ours_us']:,.0f} us, "
+        f"{report['update']['ratio']:.2f} times theirs",
         f"floor: {floor['env_steps_per_s']:,.0f} env steps/s, "
         f"{floor['times_ours']:.2f} times ours",
         "where our time goes: "

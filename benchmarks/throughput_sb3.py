@@ -5,6 +5,7 @@ neither keras_rl2x nor TensorFlow.
 """
 
 import json
+import statistics
 import sys
 import time
 
@@ -47,6 +48,7 @@ def main():
         "compile_s": warm - ready,
         "env_steps_per_s": env_steps / (end - warm),
         "updates_per_s": updates / (end - warm),
+        "update_us": _update_us(model),
         "peak_mb": machine.peak_mb(),
         "threads": torch.get_num_threads(),
         "device": model.device.type,
@@ -55,6 +57,20 @@ def main():
         ),
     }
     print(json.dumps(result))
+
+
+def _update_us(model):
+    """Microseconds of an update, with the drawing of its batch, alone."""
+    arguments = {}
+    if hasattr(model, "replay_buffer"):
+        arguments = {"gradient_steps": 16, "batch_size": model.batch_size}
+    times = []
+    for _ in range(9):
+        start, _, before = _stamp(model)
+        model.train(**arguments)
+        end, _, after = _stamp(model)
+        times.append((end - start) / (after - before))
+    return statistics.median(times) * 1e6
 
 
 def _stamp(model):

@@ -6,11 +6,11 @@ import numpy as np
 
 @keras.saving.register_keras_serializable("keras_rl2x")
 class NoisyDense(keras.layers.Layer):
-    """A dense layer whose weights are normal, with deviations that it learns.
+    """A dense layer whose weights are normal, with learnt standard deviations.
 
     `y = (M + S * outer(f, g)) x + m + s * g`, where M and m are the means of
-    the weights, S and s their deviations, and f `[in]` and g `[out]` the
-    factors of the noise. These are state, and begin as 0, that is without
+    the weights, S and s their standard deviations, and f `[in]` and g `[out]`
+    the factors of the noise. These are state, and begin as 0, that is without
     noise: `resample_noise` draws them anew.
 
     Args:

@@ -89,7 +89,10 @@ def test_report_on_hand_worked_numbers():
     }
     runs = {
         "ours": [side(v, **parts) for v in (4_000.0, 5_000.0, 6_000.0)],
-        "sb3": [side(v) for v in (2_000.0, 1_000.0, 1_000.0)],
+        "sb3": [
+            side(v, update_us=us)
+            for v, us in ((2_000.0, 900.0), (1_000.0, 700.0), (1_000.0, 600.0))
+        ],
     }
     job = throughput.JOBS["dqn-cartpole"]  # Two steps for each update.
     report = throughput._report("dqn-cartpole", job, runs)
@@ -100,6 +103,8 @@ def test_report_on_hand_worked_numbers():
     # 10 us + 80 us / 2 for each step, where ours took 200 us.
     assert report["floor"]["env_steps_per_s"] == 20_000
     assert report["floor"]["times_ours"] == 4
+    # Ours draws for 80 us and learns for 200.
+    assert report["update"] == {"ours_us": 280, "sb3_us": 700, "ratio": 0.4}
     assert report["breakdown"]["share"] == pytest.approx(
         {
             "env": 0.1,
