@@ -266,7 +266,8 @@ def _draw(pyplot, report, curves, path):
     axes.set_xlabel("environment steps")
     seeds = len(scores)
     of = f"IQM and range of {seeds} seeds" if seeds > 1 else "one seed"
-    axes.set_ylabel(f"greedy return\n({of})")
+    kind = "greedy" if report["settings"]["evaluate"]["greedy"] else "evaluated"
+    axes.set_ylabel(f"{kind} return\n({of})")
     axes.set_xlim(0, at[-1])
     axes.xaxis.set_major_locator(pyplot.MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")

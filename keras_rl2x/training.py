@@ -65,8 +65,8 @@ def train(
             settings that it had. Defaults to `False`.
         overrides: Dict from dotted names of settings to values, as
             `{"agent.double": False}`. Defaults to `None`.
-        evaluation_episodes: Integer, how many greedy episodes to end with.
-            Defaults to 100.
+        evaluation_episodes: Integer, how many episodes to end with, greedy
+            ones but with the presets of Atari. Defaults to 100.
         verbose: As in `keras.Model.fit`.
 
     Returns:
@@ -105,6 +105,7 @@ def train(
         env,
         evaluation_episodes,
         seed=1_000 + seed,
+        greedy=settings["evaluate"]["greedy"],
         **presets.env_arguments(settings),
     )
     with open(os.path.join(log_dir, "evaluation.json"), "w") as file:

@@ -153,6 +153,12 @@ def test_preset_composes(algorithm, env):
     assert type(agent).__name__ == presets.agent_name(algorithm)
 
 
+@pytest.mark.parametrize(("algorithm", "env"), ALL)
+def test_evaluations_are_greedy_but_on_atari(algorithm, env):
+    settings = presets.get(algorithm, env)
+    assert settings["evaluate"]["greedy"] != is_atari(env)
+
+
 def test_other_environments_of_a_run_are_of_the_same_kind():
     settings = presets.get("dqn", "ALE/Pong-v5")
     presets.override(settings, {"env.protocol": "sticky"})

@@ -69,6 +69,20 @@ def test_same_seed_same_weights(run, tmp_path):
     assert not same_weights(run, train(tmp_path / "other", seed=1))
 
 
+def test_evaluations_are_greedy_or_not(tmp_path):
+    learned = {"evaluate.episodes": 20, "network.units": (32,)}
+    longer = {"env_steps": 1_500, "evaluation_episodes": 20}
+    greedy = train(tmp_path / "greedy", overrides=learned, **longer)
+    exploring = train(
+        tmp_path / "exploring",
+        overrides={**learned, "evaluate.greedy": False, "agent.epsilon": 1.0},
+        **longer,
+    )
+    for run, least, most in ((greedy, 9, 10), (exploring, 1, 5)):
+        assert least <= run.evaluation["mean"] <= most
+        assert least <= run.history.history["val_return"][-1] <= most
+
+
 def test_overrides_reach_what_they_name(tmp_path):
     run = train(
         tmp_path,

@@ -51,7 +51,6 @@ ENVS = {
             "network": {"own_critic": False},
             "agent": {"entropy_weight": 0.01, "value_weight": 0.25},
             "rollout": {"clip_rewards": True},
-            "evaluate": {"episodes": 8},
         }
     ),
     "CartPole-v1": {

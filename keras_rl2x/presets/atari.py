@@ -11,8 +11,15 @@ SCORES = {
     "Freeway": 20.0,
 }
 
-# Convolutions are worth a thread of each core, and oneDNN.
-_SETTINGS = {"env_steps": 10_000_000, "threads": 0, "onednn": True}
+# Convolutions are worth a thread of each core, and oneDNN. As in the field, the
+# evaluation explores as much as the end of the training does: greedy agents
+# repeat themselves, and may wait half an hour for a ball that nobody serves.
+_SETTINGS = {
+    "env_steps": 10_000_000,
+    "threads": 0,
+    "onednn": True,
+    "evaluate": {"episodes": 8, "greedy": False},
+}
 
 # See `envs.atari`.
 _ENV = {"protocol": "deepmind", "max_frames": 108_000}

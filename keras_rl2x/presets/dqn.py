@@ -58,7 +58,7 @@ DEFAULT = {
         "where": "auto",
     },
     "target": {"every": 250, "tau": 1.0},
-    "evaluate": {"episodes": 20},
+    "evaluate": {"episodes": 20, "greedy": True},
 }
 
 # With 8 environments of which each plays half a second in a chunk.
@@ -79,7 +79,6 @@ ATARI = {
         "overlap": True,
     },
     "target": {"every": 1_000},
-    "evaluate": {"episodes": 8},
 }
 
 # For all of the family, to compare them. With these DQN earns 24 on one seed.

@@ -53,7 +53,7 @@ DEFAULT = {
         "passes": 10,
     },
     "collect": {"where": "auto"},
-    "evaluate": {"episodes": 20},
+    "evaluate": {"episodes": 20, "greedy": True},
 }
 
 _GAMES = atari.games(
@@ -72,7 +72,6 @@ _GAMES = atari.games(
             "minibatch_size": 256,
             "passes": 4,
         },
-        "evaluate": {"episodes": 8},
     }
 )
 

@@ -48,7 +48,7 @@ DEFAULT = {
         "passes": 4,
     },
     "collect": {"where": "auto"},
-    "evaluate": {"episodes": 20},
+    "evaluate": {"episodes": 20, "greedy": True},
 }
 
 # An update for every 64 steps, as the authors have it. Of 1.5 million steps of
@@ -63,7 +63,6 @@ _GAMES = atari.games(
             "minibatch_size": 128,
             "passes": 2,
         },
-        "evaluate": {"episodes": 8},
     }
 )
 

@@ -58,7 +58,7 @@ DEFAULT = {
         "where": "auto",
     },
     "target": {"every": 1, "tau": 0.005},
-    "evaluate": {"episodes": 10},
+    "evaluate": {"episodes": 10, "greedy": True},
 }
 
 _FAST = {"learning_rate": 1e-3}
