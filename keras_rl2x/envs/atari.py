@@ -104,6 +104,7 @@ class Native(AtariVectorEnv):
         rom,
         num_envs,
         size,
+        grayscale,
         frame_skip,
         max_frames,
         fire_reset,
@@ -123,6 +124,7 @@ class Native(AtariVectorEnv):
             frameskip=frame_skip,
             img_height=size,
             img_width=size,
+            grayscale=grayscale,
             stack_num=1,
             max_num_frames_per_episode=max_frames,
             use_fire_reset=fire_reset,
@@ -131,9 +133,8 @@ class Native(AtariVectorEnv):
             **kwargs,
         )
         # It has one frame as its first axis.
-        self.single_observation_space = spaces.Box(
-            0, 255, (size, size), "uint8"
-        )
+        shape = (size, size) if grayscale else (size, size, 3)
+        self.single_observation_space = spaces.Box(0, 255, shape, "uint8")
 
     def reset(self, *, seed=None, options=None):
         # Seeds have 31 bits. From an integer C++ counts up; -1 is none.
@@ -159,6 +160,7 @@ class Native(AtariVectorEnv):
 def wrapped(
     rom,
     size,
+    grayscale,
     frame_skip,
     max_frames,
     noop_max,
@@ -181,7 +183,9 @@ def wrapped(
         # Before the no-ops, as in C++. There it is one of 0 to `noop_max - 1`
         # frames, here 1 to `noop_max` no-ops follow it.
         env = _FireReset(env)
-    env = wrappers.AtariPreprocessing(env, noop_max, frame_skip, size)
+    env = wrappers.AtariPreprocessing(
+        env, noop_max, frame_skip, size, grayscale_obs=grayscale
+    )
     # A picture for each step: videos of it at 30 would run too fast.
     env.metadata = {**env.metadata, "render_fps": 60 / frame_skip}
     return env

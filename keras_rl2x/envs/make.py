@@ -155,6 +155,7 @@ def atari(
     frame_stack=4,
     frame_skip=4,
     size=84,
+    grayscale=True,
     max_frames=108_000,
     num_threads=0,
     render_mode=None,
@@ -183,6 +184,8 @@ def atari(
         frame_stack: Integer. Defaults to 4.
         frame_skip: Integer. Defaults to 4.
         size: Integer, the height and width. Defaults to 84.
+        grayscale: Boolean, whether frames are grey, or have three colours.
+            Defaults to `True`.
         max_frames: Integer, where episodes are truncated, in frames; Gymnasium
             counts those of the random start, too. Defaults to 108,000: half
             an hour.
@@ -228,6 +231,7 @@ def atari(
     settings |= {
         "rom": games.rom_of(game),
         "size": arguments.integer(size=size),
+        "grayscale": bool(grayscale),
         "frame_skip": arguments.integer(frame_skip=frame_skip),
         "max_frames": arguments.integer(max_frames=max_frames),
         "render_mode": render_mode,

@@ -40,6 +40,7 @@ def play(envs, steps, seed=0):
             {"frame_skip": 2, "size": 42, "frame_stack": 3},
             (42, 42, 3),
         ),
+        ("Breakout", {"grayscale": False, "frame_stack": 2}, (84, 84, 6)),
     ],
 )
 def test_gymnasiums_wrappers_show_the_same_as_c(game, changes, shape):
