@@ -1,8 +1,8 @@
 """IQN. Data only; see `keras_rl2x.presets`.
 
-On CartPole-v1 one seed was tried, which ends at 496; on Bricks five. There 32
-fractions in the place of 8 were no better on four of them (25, 15, 23, 23), and
-took half as long again.
+On CartPole-v1 one seed was tried, which ends at 496; on Bricks five. Without
+the hidden layer of the head they earned 22.5 there, and no more with 32
+fractions in the place of 8.
 """
 
 from keras_rl2x.presets import atari
