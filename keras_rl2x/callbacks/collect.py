@@ -174,11 +174,17 @@ class Collect(keras.callbacks.Callback):
         """
         self._join()
         self._restarts += 1
-        self.data.begin(self.driver.reset(self._reset_seed()))
+        self.data.begin(self._reset())
 
-    def _reset_seed(self):
+    def _reset(self):
         sequence = np.random.SeedSequence([self.seed, self._restarts])
-        return int(sequence.generate_state(1)[0])
+        try:
+            return self.driver.reset(int(sequence.generate_state(1)[0]))
+        except Exception as error:  # Whatever an environment may raise.
+            raise RuntimeError(
+                "The environments could not be reset: "
+                f"{collect_checks.told(error)}"
+            ) from error
 
     def _fill(self):
         """Lives through a whole rollout."""
@@ -302,6 +308,6 @@ class Collect(keras.callbacks.Callback):
         self._progress.episodes.extend(map(tuple, state["episodes"]))
         self._make_policy()
         self.policy.rng.bit_generator.state = state["rng"]
-        obs = self.driver.reset(self._reset_seed())
+        obs = self._reset()
         if self._on_policy:  # What it held was used up, and not saved.
             self.data.begin(obs)

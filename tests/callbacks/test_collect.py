@@ -224,6 +224,20 @@ def test_environment_that_raises(counter, overlap):
     assert living.replay.stream.fields["truncated"].numpy().sum() == 2
 
 
+def test_environment_that_raises_in_reset():
+    class Broken(Counter):
+        def reset(self, seed=None, options=None):
+            raise KeyError("a")
+
+    living = Living(Broken)
+    with pytest.raises(
+        RuntimeError,
+        match=r"could not be reset: KeyError: 'a' \(.*test_collect.py, "
+        r"line \d+, in reset\)\. .*check_env",
+    ):
+        living.fit(collect=living.collect())
+
+
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("reward", [np.nan, np.inf])
 def test_reward_that_is_not_finite(counter, reward, overlap):
