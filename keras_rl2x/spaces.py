@@ -7,6 +7,7 @@ to compare and to write into a configuration file.
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 from gymnasium import spaces
@@ -37,6 +38,7 @@ class Leaf:
             from 0, the environment from here.
         low: Nested lists of lower bounds (`"box"` only), else `None`.
         high: Nested lists of upper bounds (`"box"` only), else `None`.
+        env_dtype: String, the dtype that the environment gives and takes.
     """
 
     kind: str
@@ -46,6 +48,8 @@ class Leaf:
     start: tuple = ()
     low: list = None
     high: list = None
+    # Not compared: what is stored is the same. Saved agents may lack it.
+    env_dtype: str = dataclasses.field(default=None, compare=False)
 
     def __repr__(self):
         """As Gymnasium writes the space that it describes."""
@@ -109,23 +113,36 @@ def spec(space):
 
     Raises:
         TypeError: If the space, or one inside it, is of another kind.
+        ValueError: If there is nothing in it.
     """
+    if not _numbers(space):
+        raise ValueError(
+            "There is nothing in this space: give it an entry, or wrap the "
+            f"environment to leave it out. Received: space={space}"
+        )
     if isinstance(space, spaces.Dict):
         return {key: spec(inner) for key, inner in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         return tuple(spec(inner) for inner in space.spaces)
+    dtype = str(space.dtype)
     if isinstance(space, spaces.Box):
-        dtype = str(space.dtype)
         return Leaf(
             kind="box",
             shape=tuple(int(size) for size in space.shape),
             dtype=_STORED.get(dtype, dtype),
             low=space.low.tolist(),
             high=space.high.tolist(),
+            env_dtype=dtype,
         )
     if isinstance(space, spaces.Discrete):
-        classes, start = (int(space.n),), (int(space.start),)
-        return Leaf("discrete", (), "int32", classes, start)
+        return Leaf(
+            kind="discrete",
+            shape=(),
+            dtype="int32",
+            num_classes=(int(space.n),),
+            start=(int(space.start),),
+            env_dtype=dtype,
+        )
     if isinstance(space, spaces.MultiDiscrete):
         return Leaf(
             kind="multi_discrete",
@@ -138,15 +155,23 @@ def spec(space):
                     getattr(space, "start", 0), space.shape
                 ).flat
             ),
+            env_dtype=dtype,
         )
     if isinstance(space, spaces.MultiBinary):
-        shape = space.shape
-        return Leaf("multi_binary", tuple(int(s) for s in shape), "uint8")
+        shape = tuple(int(size) for size in space.shape)
+        return Leaf("multi_binary", shape, "uint8", env_dtype=dtype)
     raise TypeError(
         "This space is not supported: use `Box`, `Discrete`, `MultiDiscrete` "
         "or `MultiBinary`, alone or nested in `Dict` and `Tuple` (wrap the "
         f"environment to convert it). Received: space={space}"
     )
+
+
+def _numbers(space):
+    """How many entries a space has, on its own level."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        return len(space.spaces)
+    return math.prod(space.shape or ())
 
 
 def action_spec(space):
@@ -242,17 +267,22 @@ def to_env(leaf, action, xp=np):
         xp: The module to compute with, `numpy` or `keras.ops`.
 
     Returns:
-        The same, categories counted from the space's `start`; numbers scaled
-        to the space's bounds, and clipped to them.
+        The same in the space's dtype, categories counted from its `start`;
+        numbers scaled to its bounds, and clipped to them.
     """
     if isinstance(leaf, tuple):
         return tuple(to_env(*pair, xp) for pair in zip(leaf, action))
     if leaf.kind == "box":
         low, high, centre, half = leaf.affine
-        return xp.clip(action * half + centre, low, high)
-    if not any(leaf.start):
+        action = xp.clip(action * half + centre, low, high)
+    elif any(leaf.start):
+        start = np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)
+        action = action + start
+    if leaf.env_dtype is None:
         return action
-    return action + np.reshape(leaf.start, leaf.shape).astype(leaf.dtype)
+    if xp is np:
+        return action.astype(leaf.env_dtype, copy=False)
+    return xp.cast(action, leaf.env_dtype)
 
 
 def to_agent(leaf, action):

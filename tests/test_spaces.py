@@ -92,6 +92,22 @@ def test_unsupported_spaces_are_refused_by_name(space):
         assert type(space).__name__ in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.Box(-1, 1, (0,)),
+        gym.Dict({}),
+        gym.Tuple([]),
+        gym.Dict(a=gym.Dict({})),
+        gym.Tuple([gym.Box(0, 1, (2, 0))]),
+    ],
+    ids=repr,
+)
+def test_empty_spaces_are_refused(space):
+    with pytest.raises(ValueError, match="nothing in this space.*Received"):
+        spaces.spec(space)
+
+
 def test_dict_actions_are_refused_by_name():
     space = gym.Dict(grip=gym.Discrete(2))
     for given in (space, gym.Tuple([gym.Discrete(2), space])):
@@ -193,19 +209,25 @@ def test_require_refuses_a_box_of_integers(dtype):
             [[10, -1], [11, 1], [10, 0]],
         ),
         (gym.Box(-1, 1, (1,)), [[0.5], [0.0], [-1.0]], [[0.5], [0.0], [-1.0]]),
+        (gym.Box(-2, 2, (1,), "f8"), [[0.5], [-1.0], [1.0]], [[1], [-2], [2]]),
+        (gym.Box(-2, 2, (1,), "f2"), [[0.5], [-1.0], [1.0]], [[1], [-2], [2]]),
+        (gym.MultiDiscrete([2, 3], dtype="i4"), [[0, 0], [1, 2], [0, 1]], None),
+        (gym.MultiBinary(2), [[0, 0], [1, 1], [0, 1]], None),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_actions_of_agent_and_environment(space, agent, env):
     leaf = spaces.action_spec(space)
-    agent = np.array(agent, leaf.dtype)
-    for given in (agent, tf.constant(agent)):
-        converted = spaces.to_env(leaf, given)
+    # A wider dtype than the space has, as samplers give.
+    wide = "f4" if leaf.kind == "box" else "i8"
+    agent = np.array(agent, wide)
+    env = agent if env is None else env
+    for xp, given in ((np, agent), (keras.ops, tf.constant(agent))):
+        converted = np.array(spaces.to_env(leaf, given, xp))
         np.testing.assert_array_equal(converted, env)
         np.testing.assert_array_equal(spaces.to_agent(leaf, converted), agent)
-    assert batch_space(space, 3).contains(
-        np.array(env, batch_space(space, 3).dtype)
-    )
+        assert converted.dtype == space.dtype
+        assert batch_space(space, 3).contains(converted)
 
 
 def test_tuple_actions_of_agent_and_environment():
@@ -271,7 +293,7 @@ def test_to_agent_is_the_inverse(space):
     if np.any(np.isinf(leaf.low)) or np.all(np.isfinite(leaf.high)):
         agent[::2] *= -1
     env = spaces.to_env(leaf, agent)
-    assert all(space.contains(np.array(action, "f4")) for action in env)
+    assert batch_space(space, 20).contains(env)
     np.testing.assert_allclose(spaces.to_agent(leaf, env), agent, atol=1e-6)
 
 

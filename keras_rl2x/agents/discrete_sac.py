@@ -113,7 +113,7 @@ class DiscreteSAC(Agent):
 
     def call(self, obs):
         best = self.distribution.mode(self.actor(obs))
-        return spaces.to_env(self.action_spec, best)
+        return spaces.to_env(self.action_spec, best, keras.ops)
 
     def train_step(self, batch):
         temperature = soft.temperature(self)

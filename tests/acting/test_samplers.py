@@ -201,8 +201,7 @@ def test_for_space(space, row, best):
     assert not np.array_equal(drawn, sampler(outputs, generator(1)))
     np.testing.assert_array_equal(outputs, np.array([row] * 50, "f4"))
     # What it draws counts from 0: the environment's counting is `to_env`'s.
-    given = np.array(spaces.to_env(leaf, drawn), space.dtype)
-    assert batch_space(space, 50).contains(given)
+    assert batch_space(space, 50).contains(spaces.to_env(leaf, drawn))
     # Greedy is the most probable, and draws nothing.
     before = rng.bit_generator.state
     greedy = sampler(outputs, rng, greedy=True)
