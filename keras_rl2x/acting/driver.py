@@ -8,6 +8,7 @@ import numpy as np
 import optree
 
 from keras_rl2x import spaces
+from keras_rl2x.acting.faults import find_fault
 from keras_rl2x.envs import episode_over
 
 
@@ -65,9 +66,9 @@ class Driver:
                 that says where episodes begin, to actions in agent units.
 
         Returns:
-            A `Chunk`. If an environment raised, or returned a reward or an
-            observation that is not finite, the chunk holds what came before
-            and says so in `error`; the driver must be reset.
+            A `Chunk`. If an environment raised, or something is not finite or
+            not of its space, the chunk holds what came before and says so in
+            `error`; the driver must be reset.
         """
         shape = (steps, self.envs.num_envs)
         obs_rows = _empty(shape, self._obs_spec)
@@ -103,7 +104,13 @@ class Driver:
             "dead": dead,
         }
         next_obs = self._obs
-        taken, bad = self._check(obs_leaves, reward[:lived], next_obs)
+        taken, bad = find_fault(
+            self._obs_spec,
+            obs_rows,
+            next_obs,
+            [rows[: lived + 1] for rows in action_leaves],
+            reward[:lived],
+        )
         error = error if bad is None else bad
         if error is not None:
             if taken < lived:
@@ -113,31 +120,6 @@ class Driver:
         next_obs = optree.tree_map(np.array, next_obs)  # A copy.
         episodes = self._episodes(rows, over[: len(rows["reward"])])
         return Chunk(rows, next_obs, episodes, error)
-
-    def _check(self, obs_leaves, reward, next_obs):
-        """The row to stop before, and why: the first bad number, or `None`."""
-        leaves = [*obs_leaves, *optree.tree_leaves(next_obs), reward]
-        floats = [x for x in leaves if x.dtype.kind == "f"]
-        if all(np.isfinite(x).all() for x in floats):  # Nearly always.
-            return len(reward), None
-        found = []
-        for t, env in np.argwhere(~np.isfinite(reward))[:1]:
-            text = f"a reward that is not finite. Received: {reward[t, env]}"
-            found.append((t, env, text))
-        for rows, last in zip(obs_leaves, optree.tree_leaves(next_obs)):
-            if rows.dtype.kind != "f":
-                continue
-            bad = np.concatenate(
-                [_not_finite(rows[: len(reward)], 2), [_not_finite(last, 1)]]
-            )
-            for t, env in np.argwhere(bad)[:1]:
-                # The step that led there goes too: it has no successor.
-                text = "an observation with NaN or an infinity in it."
-                found.append((max(t - 1, 0), env, text))
-        if not found:
-            return len(reward), None
-        row, env, text = min(found, key=lambda bad: bad[0])
-        return int(row), ValueError(f"Environment {env} returned {text}")
 
     def _episodes(self, rows, ended):
         """The episodes that ended in these rows: `(return, length)` each."""
@@ -221,11 +203,6 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
             # The step that follows only resets; it is counted from here.
             total[env], length[env] = 0, -1
     return Episodes(np.array(returns), np.array(lengths))
-
-
-def _not_finite(array, batch_axes):
-    """Where an entry of the batch has NaN, or an infinity, in it."""
-    return ~np.isfinite(array).all(axis=tuple(range(batch_axes, array.ndim)))
 
 
 def _empty(shape, spec):

@@ -77,7 +77,7 @@ class Collect(keras.callbacks.Callback):
             )
         self._on_policy = isinstance(data, Rollout)
         collect_checks.check_arguments(
-            self._on_policy, env_steps_per_update, warmup, chunk, overlap
+            self._on_policy, env_steps_per_update, warmup, chunk, overlap, seed
         )
         if not isinstance(envs, environments.Environments):
             envs = environments.make(envs)
@@ -249,8 +249,8 @@ class Collect(keras.callbacks.Callback):
                 else "What was collected before is in the replay."
             )
             raise RuntimeError(
-                f"The environments failed after {self._lived:,} steps: "
-                f"{collect_checks.told(chunk.error)} {kept} "
+                f"Stepping the environments failed after {self._lived:,} "
+                f"steps: {collect_checks.told(chunk.error)} {kept} "
                 f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 

@@ -4,8 +4,12 @@ import traceback
 
 from gymnasium.vector import AsyncVectorEnv
 
+from keras_rl2x import arguments
 
-def check_arguments(on_policy, env_steps_per_update, warmup, chunk, overlap):
+
+def check_arguments(
+    on_policy, env_steps_per_update, warmup, chunk, overlap, seed
+):
     """Raises `ValueError` if an argument does not fit.
 
     Args:
@@ -14,17 +18,14 @@ def check_arguments(on_policy, env_steps_per_update, warmup, chunk, overlap):
         warmup: As in `Collect`.
         chunk: As in `Collect`.
         overlap: As in `Collect`.
+        seed: As in `Collect`.
     """
-    if env_steps_per_update <= 0:
-        raise ValueError(
-            "`env_steps_per_update` must be positive. "
-            f"Received: {env_steps_per_update=}"
-        )
-    if warmup < 0 or (chunk is not None and chunk < 1):
-        raise ValueError(
-            "`warmup` must be >= 0 and `chunk` >= 1. "
-            f"Received: {warmup=}, {chunk=}"
-        )
+    arguments.positive(env_steps_per_update=env_steps_per_update)
+    arguments.integer(0, warmup=warmup)
+    if chunk is not None:
+        arguments.integer(chunk=chunk)
+    if seed is not None:
+        arguments.integer(0, seed=seed)
     given = {"warmup": warmup, "chunk": chunk, "overlap": overlap}
     if on_policy and any(given.values()):
         raise ValueError(
@@ -55,11 +56,6 @@ def updates_per_collection(collect):
     executions = agent.steps_per_execution
     if not on_policy:
         chunk, what = collect.chunk or executions, "`chunk`"
-    elif data.updates is None:
-        raise ValueError(
-            "Nothing learns from the rollout that `Collect` fills: give `fit` "
-            "what its `dataset(minibatch_size, passes)` returns."
-        )
     else:
         chunk, what = data.updates, "The rollout's passes x minibatches"
     if chunk % executions:
@@ -112,10 +108,13 @@ def told(error):
     if error.__traceback__ is None:
         return f"{text}."
     place = traceback.extract_tb(error.__traceback__)[-1]
+    code = place.line or "(no source)"
+    # Where Gymnasium writes what the step of an environment has returned.
+    hint = "A reward must be one number. " if "_rewards" in code else ""
     return (
-        f"{text} ({place.filename}, line {place.lineno}, in {place.name}). "
-        "`gymnasium.utils.env_checker.check_env(env)` tells what is wrong with "
-        "an environment's code."
+        f"{text} ({place.filename}, line {place.lineno}, in {place.name}: "
+        f"`{code}`). {hint}`gymnasium.utils.env_checker.check_env(env)` tells "
+        "what is wrong with an environment's code."
     )
 
 

@@ -208,7 +208,8 @@ def test_environment_that_raises(counter, overlap):
     with pytest.raises(
         RuntimeError,
         match=r"failed after 28 steps: OSError: the simulator is gone \(.*"
-        r"test_collect.py, line \d+, in step\)\. .*check_env.* What was",
+        r"test_collect.py, line \d+, in step: `raise failure`\)\. "
+        r"`gymnasium.utils.env_checker.check_env\(env\)` .* What was",
     ):
         living.fit(collect=collect, epochs=10)
     # Each of the two had taken 14 steps; no step is lost.
@@ -233,7 +234,7 @@ def test_environment_that_raises_in_reset():
     with pytest.raises(
         RuntimeError,
         match=r"could not be reset: KeyError: 'a' \(.*test_collect.py, "
-        r"line \d+, in reset\)\. .*check_env",
+        r"line \d+, in reset: `raise KeyError\(.a.\)`\)\. .*check_env",
     ):
         living.fit(collect=living.collect())
 
@@ -351,6 +352,43 @@ def test_dataset_of_another_replay(living):
     collect = rl.callbacks.Collect(living.envs, other, warmup=20)
     with pytest.raises(ValueError, match="works on another Replay.*same one"):
         living.fit(collect=collect)
+
+
+def test_dataset_that_hides_its_replay(living):
+    collect = living.collect()
+    for dataset in (
+        living.replay.dataset(4).prefetch(2),
+        living.replay.dataset(4).map(lambda batch: batch),
+    ):
+        with pytest.raises(
+            ValueError, match="as it is.*Prefetch|as it is.*Map"
+        ):
+            living.agent.fit(
+                dataset, callbacks=[collect], steps_per_epoch=4, verbose=0
+            )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"seed": -1},
+        {"env_steps_per_update": np.nan},
+        {"env_steps_per_update": 0},
+        {"chunk": 2.5},
+        {"warmup": -1},
+    ],
+)
+def test_wrong_numbers(living, given):
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f"`{name}` must.*Received: .*{value}"):
+        rl.callbacks.Collect(living.envs, living.replay, **given)
+
+
+def test_a_reward_that_is_no_number(counter):
+    living = Living(counter)
+    counter.fail = np.ones(1)
+    with pytest.raises(RuntimeError, match="A reward must be one number"):
+        living.fit(collect=living.collect(), epochs=10)
 
 
 def test_plain_vector_environment(living):
@@ -499,7 +537,7 @@ def test_nothing_learns_from_the_rollout(on_policy):
         other.fit()
     # What was done to a dataset hides where it was drawn from.
     other.dataset = on_policy.dataset.map(lambda batch: batch)
-    with pytest.raises(ValueError, match="Nothing learns from the rollout"):
+    with pytest.raises(ValueError, match="as it is.*MapDataset, and `Collect`"):
         other.fit()
 
 

@@ -1,0 +1,79 @@
+"""What no agent can learn from, among what was acted and observed."""
+
+import numpy as np
+import optree
+
+
+def find_fault(obs_spec, obs_rows, next_obs, actions, reward):
+    """The row to stop before, and why.
+
+    Args:
+        obs_spec: The spec of an observation.
+        obs_rows: Arrays `[T, N, ...]`, of this structure.
+        next_obs: Arrays `[N, ...]`, what follows them.
+        actions: List of arrays `[T, N, ...]`, or of one row more: that in
+            which an environment raised.
+        reward: Array `[T, N]`.
+
+    Returns:
+        Tuple of an integer and a `ValueError`, which tells of the first number
+        that is not finite, or not of its space: `(T, None)` if all are well.
+    """
+    faults = []
+    for rows in actions:
+        # The first of them goes first: it may have led to others.
+        for t, env in _where(_not_finite(rows)):
+            text = (
+                f"Environment {env} would be given an action that is not "
+                "finite. The agent has diverged: lower its learning rate, or "
+                "clip its gradients (the optimizer's `global_clipnorm`). "
+                f"Received: {rows[t, env]}"
+            )
+            faults.append((t, text))
+    for t, env in _where(_not_finite(reward)):
+        text = (
+            f"Environment {env} returned a reward that is not finite. "
+            f"Received: {reward[t, env]}"
+        )
+        faults.append((t, text))
+    trees = (obs_spec, obs_rows, next_obs)
+    for leaf, rows, last in zip(*map(optree.tree_leaves, trees)):
+        bad = _bad(leaf, rows[: len(reward)]), _bad(leaf, last[None])
+        for t, env in _where(*bad):
+            text = (
+                f"Environment {env} returned an observation with NaN or an "
+                "infinity in it."
+                if rows.dtype.kind == "f"
+                else f"Environment {env} returned an observation outside of "
+                f"its space, {leaf}. Received: "
+                f"{rows[t, env] if t < len(reward) else last[env]}"
+            )
+            # The step that led there goes too: it has no successor.
+            faults.append((max(t - 1, 0), text))
+    if not faults:
+        return len(reward), None
+    row, text = min(faults, key=lambda fault: fault[0])
+    return int(row), ValueError(text)
+
+
+def _where(*parts):
+    """Where the first bad entry is: a list of one `(t, env)`, or of none."""
+    parts = [bad for bad in parts if bad is not None]
+    if not any(bad.any() for bad in parts):  # Nearly always.
+        return []
+    bad = np.concatenate(parts)
+    return np.argwhere(bad.reshape(*bad.shape[:2], -1).any(-1))[:1]
+
+
+def _bad(leaf, array):
+    """Which numbers are no observations, or `None` where all are."""
+    if leaf.num_classes:
+        index = array - np.reshape(leaf.start, leaf.shape)
+        return (index < 0) | (index >= np.reshape(leaf.num_classes, leaf.shape))
+    if leaf.kind == "multi_binary":
+        return array > 1
+    return _not_finite(array)
+
+
+def _not_finite(array):
+    return ~np.isfinite(array) if array.dtype.kind == "f" else None
