@@ -1,6 +1,8 @@
 """The folder of a run: which one it is, its settings and its history."""
 
+import contextlib
 import csv
+import itertools
 import json
 import os
 
@@ -17,7 +19,7 @@ def find(log_dir, settings, resume):
         resume: Boolean, whether a run was begun there.
 
     Returns:
-        String; nothing is written yet.
+        String. A new folder is made; nothing is written yet.
 
     Raises:
         ValueError: If the folder holds a run already, or none to resume, or
@@ -26,8 +28,7 @@ def find(log_dir, settings, resume):
     if log_dir is None and not resume:
         name = (settings["env_id"] or "env").replace("/", "-")
         name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
-        tries = (f"runs/{name}" + (f"-{i}" if i else "") for i in range(10**6))
-        return next(path for path in tries if not os.path.exists(path))
+        return _claim(f"runs/{name}")
     begun = None if log_dir is None else read_settings(log_dir)
     if not resume:
         if begun is not None:
@@ -52,6 +53,19 @@ def find(log_dir, settings, resume):
     return log_dir
 
 
+def _claim(path):
+    """Makes a folder that no run has, though another may begin just now."""
+    numbered = path
+    for i in itertools.count(1):
+        try:
+            os.makedirs(numbered)
+        except FileExistsError:
+            numbered = f"{path}-{i}"
+        else:
+            break
+    return numbered
+
+
 def begin(log_dir, settings, epoch):
     """Makes the folder, or prepares it for epochs that are trained again.
 
@@ -65,6 +79,17 @@ def begin(log_dir, settings, epoch):
     path = os.path.join(log_dir, SETTINGS)
     if not os.path.exists(path):
         _write(path, lambda file: json.dump(settings, file, indent=1))
+
+
+def give_up(log_dir):
+    """Frees the folder of a run that failed before its first epoch ended."""
+    history = os.path.join(log_dir, HISTORY)
+    if os.path.exists(history) and os.path.getsize(history):
+        return
+    with contextlib.suppress(OSError):
+        os.remove(os.path.join(log_dir, SETTINGS))
+    with contextlib.suppress(OSError):
+        os.rmdir(log_dir)  # Only if nothing is in it.
 
 
 def read_settings(log_dir):

@@ -95,8 +95,12 @@ def train(
     settings["algorithm"] = algorithm
     settings["env_id"] = env if isinstance(env, str) else None
     log_dir = run_folder.find(log_dir, settings, resume)
-    with envs.make(env, seed=seed, **settings["env"]) as environments:
-        run = _fit(environments, env, settings, log_dir, verbose)
+    try:
+        with envs.make(env, seed=seed, **settings["env"]) as environments:
+            run = _fit(environments, env, settings, log_dir, verbose)
+    except Exception:
+        run_folder.give_up(log_dir)
+        raise
     if run.interrupted:
         return run
     run.agent.save(os.path.join(log_dir, "agent.keras"))

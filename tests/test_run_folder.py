@@ -15,9 +15,21 @@ def test_new_folders_have_names(tmp_path, monkeypatch):
     for expected in ("dqn-ALE-Pong-v5-seed3", "dqn-ALE-Pong-v5-seed3-1"):
         folder = run_folder.find(None, SETTINGS, resume=False)
         assert folder == f"runs/{expected}"
-        assert not os.path.exists(folder)
+        assert os.listdir(folder) == []  # No other run can take it now.
         run_folder.begin(folder, SETTINGS, epoch=0)
         assert run_folder.read_settings(folder) == SETTINGS
+
+
+def test_a_run_that_failed_at_once_leaves_its_folder(tmp_path):
+    folder = tmp_path / "run"
+    run_folder.begin(folder, SETTINGS, epoch=0)
+    (folder / run_folder.HISTORY).write_text("")
+    run_folder.give_up(folder)
+    assert run_folder.find(folder, {}, resume=False) == folder
+    run_folder.begin(folder, SETTINGS, epoch=0)
+    (folder / run_folder.HISTORY).write_text("epoch,return\n0,1.0\n")
+    run_folder.give_up(folder)
+    assert run_folder.read_settings(folder) == SETTINGS
 
 
 def test_a_resumed_run_keeps_its_settings(tmp_path):

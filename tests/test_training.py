@@ -215,6 +215,16 @@ def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_failed_at_once_may_be_begun_again(tmp_path):
+    class Broken(toy.Identity):
+        def step(self, action):
+            raise OSError("the simulator is gone")
+
+    with pytest.raises(RuntimeError, match="simulator is gone"):
+        train(tmp_path, env=Broken)
+    assert train(tmp_path).evaluation
+
+
 def test_vector_environment(tmp_path):
     envs = vector.SyncVectorEnv([toy.Identity])
     with pytest.raises(ValueError, match="function that returns one"):
