@@ -3,8 +3,10 @@
 import gymnasium
 import keras
 
+from keras_rl2x import arguments
 from keras_rl2x import envs
 from keras_rl2x.acting.policy import Policy
+from keras_rl2x.callbacks import collect_checks
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -28,6 +30,7 @@ class Evaluate(keras.callbacks.Callback):
     Raises:
         ValueError: If `episodes` is less than 1; from `fit`, if the agent
             cannot act in these environments.
+        RuntimeError: From `fit`, if an environment fails.
     """
 
     writes = ("val_return", "val_length")
@@ -36,11 +39,9 @@ class Evaluate(keras.callbacks.Callback):
         self, env, episodes=20, greedy=True, num_envs=None, seed=1_000, **kwargs
     ):
         super().__init__()
-        if episodes < 1:
-            raise ValueError(f"`episodes` must be >= 1. Received: {episodes=}")
-        self.episodes = int(episodes)
+        self.episodes = arguments.integer(episodes=episodes)
         self.greedy = greedy
-        self.seed = seed
+        self.seed = arguments.integer(0, seed=seed)
         if isinstance(env, envs.Environments):
             self.envs = env
         else:
@@ -56,8 +57,14 @@ class Evaluate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self._policy is None or self._policy.agent is not self.model:
             self._policy = Policy(self.model, self.envs.num_envs)
-        played = self._policy.play(
-            self.envs, self.episodes, self.seed, self.greedy
-        )
+        try:
+            played = self._policy.play(
+                self.envs, self.episodes, self.seed, self.greedy
+            )
+        except Exception as error:  # Whatever an environment may raise.
+            raise RuntimeError(
+                "The episodes of `Evaluate` could not be played: "
+                f"{collect_checks.told(error)}"
+            ) from error
         logs["val_return"] = float(played.returns.mean())
         logs["val_length"] = float(played.lengths.mean())

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from PIL import Image
 
+from keras_rl2x import arguments
 from keras_rl2x import envs
 from keras_rl2x.acting.policy import Policy
 
@@ -40,7 +41,9 @@ class RecordVideo(keras.callbacks.Callback):
         **kwargs: As in `rl.envs.make`.
 
     Raises:
-        ValueError: If a number is less than 1.
+        TypeError: If the environment takes no `render_mode`.
+        ValueError: If a number is less than 1, or the environment renders no
+            image.
         ImportError: For Atari, without `opencv-python-headless`.
     """
 
@@ -56,21 +59,17 @@ class RecordVideo(keras.callbacks.Callback):
         **kwargs,
     ):
         super().__init__()
-        if min(every, episodes, max_frames, width) < 1:
-            raise ValueError(
-                "The numbers must be >= 1. Received: "
-                f"{every=}, {episodes=}, {max_frames=}, {width=}"
-            )
         self.directory = str(directory)
-        self.every = int(every)
-        self.episodes = int(episodes)
-        self.max_frames = int(max_frames)
-        self.width = int(width)
-        self.seed = seed
-        self._make = functools.partial(
-            envs.make, env, render_mode="rgb_array", **kwargs
-        )
-        self._make().close()  # Fails now, if it does, not after hours.
+        self.every = arguments.integer(every=every)
+        self.episodes = arguments.integer(episodes=episodes)
+        self.max_frames = arguments.integer(max_frames=max_frames)
+        self.width = arguments.integer(width=width)
+        self.seed = arguments.integer(0, seed=seed)
+        self._make = functools.partial(envs.make, env, **kwargs)
+        with self._rendered() as environments:
+            # It fails now, if it does, and not after hours.
+            environments.reset(seed=self.seed)
+            _image(environments)
         self._policy = None
         self._writer = None
 
@@ -94,12 +93,12 @@ class RecordVideo(keras.callbacks.Callback):
 
         def render():
             if next(steps) % thinned == 0:
-                frames.append(self._shrink(environments.render()[0]))
+                frames.append(self._shrink(_image(environments)))
             return len(frames) == self.max_frames
 
         # Closed each time: a renderer that is closed later, when Python gets
         # round to it, may take that of other environments along (pygame's).
-        with self._make() as environments:
+        with self._rendered() as environments:
             agent.check_spaces(environments)
             fps = environments.metadata.get("render_fps", 30)
             thinned = math.ceil(fps / MOST_FPS)
@@ -119,17 +118,53 @@ class RecordVideo(keras.callbacks.Callback):
         self._writer.flush()
         return path
 
+    def _rendered(self):
+        try:
+            return self._make(render_mode="rgb_array")
+        except TypeError as error:
+            raise TypeError(
+                '`RecordVideo` makes environments with `render_mode="rgb_array"'
+                "`, which the function or the class must take, and `render` "
+                f"obey. Received: {error}"
+            ) from error
+
     def on_fit_exit(self):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _shrink(self, pixels):
-        image = Image.fromarray(pixels)
+    def _shrink(self, image):
         if image.width > self.width:
             height = round(image.height * self.width / image.width)
             image = image.resize((self.width, height))
         return image.quantize(64)
+
+
+def _image(environments):
+    """What the first of the environments looks like."""
+    rendered = None
+    try:
+        rendered = environments.render()
+        return Image.fromarray(rendered[0])
+    except (
+        TypeError,
+        AttributeError,
+        IndexError,
+        NotImplementedError,
+    ) as error:
+        raise ValueError(
+            "`render` must return an array (height, width, 3) of uint8 where "
+            'the environment was made with `render_mode="rgb_array"`. '
+            f"Received: {_told(rendered)}"
+        ) from error
+
+
+def _told(rendered):
+    """What was rendered, in a few words."""
+    one = rendered[0] if rendered else rendered
+    if hasattr(one, "dtype"):
+        return f"an array of shape {one.shape} and dtype {one.dtype}"
+    return repr(one)
 
 
 def _animate(frames, fps):

@@ -101,5 +101,19 @@ def test_another_environment(living):
 
 
 def test_wrong_episodes():
-    with pytest.raises(ValueError, match="episodes=0"):
-        rl.callbacks.Evaluate(toy.Bandit, episodes=0)
+    for episodes in (0, 2.5):
+        with pytest.raises(ValueError, match=f"episodes={episodes}"):
+            rl.callbacks.Evaluate(toy.Bandit, episodes=episodes)
+
+
+def test_environment_that_raises(living):
+    class Broken(toy.Bandit):
+        def step(self, action):
+            raise OSError("the simulator is gone")
+
+    with pytest.raises(
+        RuntimeError,
+        match=r"`Evaluate` could not be played: OSError: the simulator is gone "
+        r"\(.*test_evaluate.py, line \d+, in step: `raise",
+    ):
+        living.fit(rl.callbacks.Evaluate(Broken))

@@ -1,6 +1,7 @@
 import glob
 import io
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
@@ -126,8 +127,34 @@ def test_another_environment(living, tmp_path):
 
 
 def test_environment_without_pictures(tmp_path):
-    with pytest.raises(TypeError, match="render_mode"):
+    with pytest.raises(TypeError, match="which the function.*must take"):
         rl.callbacks.RecordVideo(toy.Bandit, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (None, "None"),
+        (np.zeros((8, 8, 3)), r"shape \(8, 8, 3\) and dtype float64"),
+        (np.zeros((3, 8, 8), "u1"), r"shape \(3, 8, 8\) and dtype uint8"),
+        (NotImplementedError(), "None"),
+    ],
+)
+def test_what_is_no_picture(frame, told, tmp_path):
+    class Odd(toy.Bandit):
+        metadata = {"render_modes": ["rgb_array"]}
+
+        def __init__(self, render_mode):
+            super().__init__()
+            self.render_mode = render_mode
+
+        def render(self):
+            if isinstance(frame, Exception):
+                raise frame
+            return frame
+
+    with pytest.raises(ValueError, match=f"of uint8 .*Received: .*{told}"):
+        rl.callbacks.RecordVideo(Odd, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["every", "episodes", "max_frames", "width"])
