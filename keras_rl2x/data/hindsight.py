@@ -6,6 +6,7 @@ import numpy as np
 import optree
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x import spaces
 from keras_rl2x.data.replay import Replay
 
@@ -88,14 +89,10 @@ class HindsightReplay(Replay):
             raise ValueError(
                 f"`strategy` must be one of {STRATEGIES}. Received: {strategy=}"
             )
-        if k < 0:
-            raise ValueError(
-                f"`k` must be >= 0; 0 keeps every goal. Received: {k=}"
-            )
         _check_reward_fn(reward_fn, _goal_spec(envs.single_observation_space))
         self.reward_fn = reward_fn
         self.strategy = strategy
-        self.k = float(k)
+        self.k = float(arguments.nonnegative(k=k))
         self._unchecked = _CHECKED
         super().__init__(envs, capacity, gamma, n_step, seed=seed)
 

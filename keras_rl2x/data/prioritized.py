@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x.data.replay import Replay
 
 
@@ -56,14 +57,10 @@ class PrioritizedReplay(Replay):
         epsilon=1e-6,
         seed=0,
     ):
-        if epsilon <= 0:
-            raise ValueError(
-                "`epsilon` must be positive: a transition of priority 0 would "
-                f"never be drawn again. Received: {epsilon=}"
-            )
-        self.alpha = float(alpha)
-        self.beta = beta
-        self.epsilon = float(epsilon)
+        self.alpha = float(arguments.nonnegative(alpha=alpha))
+        self.beta = beta if callable(beta) else arguments.fraction(beta=beta)
+        # A transition of priority 0 would never be drawn again.
+        self.epsilon = float(arguments.positive(epsilon=epsilon))
         super().__init__(envs, capacity, gamma, n_step, clip_rewards, seed)
 
     def _make_variables(self):

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x import ops
 from keras_rl2x.compiled import Compiled
 from keras_rl2x.data.stream import Stream
@@ -65,21 +66,15 @@ class Replay:
     def __init__(
         self, envs, capacity, gamma, n_step=1, clip_rewards=False, seed=0
     ):
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"`gamma` must be in [0, 1]. Received: {gamma=}")
-        if int(n_step) != n_step or n_step < 1:
-            raise ValueError(
-                f"`n_step` must be an integer >= 1. Received: {n_step=}"
-            )
-        if capacity < envs.num_envs:
+        self.gamma = float(arguments.fraction(gamma=gamma))
+        self.n_step = arguments.integer(n_step=n_step)
+        if arguments.positive(capacity=capacity) < envs.num_envs:
             raise ValueError(
                 "`capacity` must hold one transition of each of the "
                 f"{envs.num_envs} environments. Received: {capacity=}"
             )
-        self.gamma = float(gamma)
-        self.n_step = int(n_step)
         self.clip_rewards = clip_rewards
-        self.seed = int(seed)
+        self.seed = arguments.integer(0, seed=seed)
         self.stream = Stream(
             envs, -(-int(capacity) // envs.num_envs), self._bytes_per_cell
         )

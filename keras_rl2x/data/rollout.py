@@ -4,6 +4,7 @@ import numpy as np
 import optree
 import tensorflow as tf
 
+from keras_rl2x import arguments
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.compiled import Compiled
@@ -65,17 +66,11 @@ class Rollout:
     # and whole variables are written in the call that prepares them.
 
     def __init__(self, envs, steps, gamma, clip_rewards=False, seed=0):
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"`gamma` must be in [0, 1]. Received: {gamma=}")
-        if int(steps) != steps or steps < 1:
-            raise ValueError(
-                f"`steps` must be an integer >= 1. Received: {steps=}"
-            )
-        self.steps = int(steps)
+        self.steps = arguments.integer(steps=steps)
         self.num_envs = int(envs.num_envs)
-        self.gamma = float(gamma)
+        self.gamma = float(arguments.fraction(gamma=gamma))
         self.clip_rewards = clip_rewards
-        self.seed = int(seed)
+        self.seed = arguments.integer(0, seed=seed)
         self.size = self.steps * self.num_envs
         self.updates = None
         spec = {

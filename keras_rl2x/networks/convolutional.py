@@ -136,13 +136,16 @@ def impala_cnn(
             filters,
             3,
             padding="same",
+            data_format="channels_last",
             kernel_initializer=next(initializers),
             dtype=dtype,
         )(x)
 
     for filters in (16, 32, 32):
         x = convolve(x, filters)
-        x = keras.layers.MaxPooling2D(3, 2, padding="same", dtype=dtype)(x)
+        x = keras.layers.MaxPooling2D(
+            3, 2, padding="same", data_format="channels_last", dtype=dtype
+        )(x)
         for _ in range(2):
             skipped = x
             for _ in range(2):
@@ -173,6 +176,7 @@ def _stack(
             filters,
             size,
             stride,
+            data_format="channels_last",
             kernel_initializer=next(initializers),
             dtype=dtype,
         )(x)
@@ -199,7 +203,7 @@ def _images(observation_space, name, least, dtype):
 
 def _features(x, layer, normalization, dtype):
     """What the last, dense layer gives, `[B, units]`."""
-    x = layer(keras.layers.Flatten(dtype=dtype)(x))
+    x = layer(keras.layers.Flatten("channels_last", dtype=dtype)(x))
     if normalization is not None:
         x = normalization()(x)
     # Heads, losses and log-probabilities need all the digits.

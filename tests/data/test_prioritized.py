@@ -244,7 +244,15 @@ def test_blocks_of_batches_are_not_drawn_ahead():
     np.testing.assert_array_equal(next(batches)["index"], cell)
 
 
-@pytest.mark.parametrize("epsilon", [0, -1e-6])
-def test_epsilon_must_be_positive(epsilon):
-    with pytest.raises(ValueError, match="`epsilon` must be positive"):
-        data.PrioritizedReplay(environments(1), 10, 0.9, epsilon=epsilon)
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("epsilon", 0, "> 0"),
+        ("epsilon", -1e-6, "> 0"),
+        ("alpha", -0.1, ">= 0"),
+        ("beta", 1.1, "from 0 to 1"),
+    ],
+)
+def test_arguments_are_checked(name, value, must):
+    with pytest.raises(ValueError, match=f"`{name}` must be a number {must}"):
+        data.PrioritizedReplay(environments(1), 10, 0.9, **{name: value})

@@ -282,8 +282,12 @@ def test_nested_observations_and_actions(kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gamma": 1.1}, "`gamma` must be in \\[0, 1\\]"),
-        ({"gamma": -0.1}, "`gamma` must be in \\[0, 1\\]"),
+        ({"gamma": 1.1}, "`gamma` must be a number from 0 to 1"),
+        ({"gamma": -0.1}, "`gamma` must be a number from 0 to 1"),
+        ({"gamma": None}, "`gamma` must be a number from 0 to 1"),
+        ({"gamma": np.nan}, "`gamma` must be a number from 0 to 1"),
+        ({"seed": -1}, "`seed` must be an integer >= 0"),
+        ({"capacity": None}, "`capacity` must be a number > 0"),
         ({"n_step": 0}, "`n_step` must be an integer >= 1"),
         ({"n_step": 1.5}, "`n_step` must be an integer >= 1"),
         ({"capacity": 3}, "one transition of each of the 4 environments"),

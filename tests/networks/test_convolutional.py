@@ -94,6 +94,18 @@ def test_bytes_are_scaled_and_floats_are_not(make):
 
 
 @EACH
+def test_channels_are_last_whatever_keras_has_them_be(make):
+    network = make(IMAGES, 8, seed=1)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = make(IMAGES, 8, seed=1)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    obs = sample(IMAGES)
+    np.testing.assert_array_equal(network(obs), other(obs))
+
+
+@EACH
 def test_seeds(make):
     network = make(IMAGES, 8, seed=1)
     assert same(network, make(IMAGES, 8, seed=1))
