@@ -11,6 +11,7 @@ from keras_rl2x import spaces
 from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
 from keras_rl2x.agents import saving
+from keras_rl2x.agents import space_checks
 from keras_rl2x.agents.fused_adam import fused
 from keras_rl2x.agents.metrics import Means
 
@@ -151,7 +152,7 @@ class Agent(keras.Model):
         Returns:
             Array `[N, ...]`.
         """
-        obs = fit_checks.as_batch(self, obs)
+        obs = space_checks.as_batch(self, obs)
         policy = self.policy if explore else networks.without_noise(self.policy)
         outputs = policy(networks.with_memory(self.policy, obs))
         outputs = keras.tree.map_structure(np.array, outputs)
@@ -165,7 +166,7 @@ class Agent(keras.Model):
 
     def check_spaces(self, envs):
         """Raises `ValueError` if it cannot act in these environments."""
-        fit_checks.check_spaces(self, envs)
+        space_checks.check_spaces(self, envs)
 
     def minimize(self, loss_fn, variables, optimizer=None):
         """Takes one step of an optimizer.
@@ -177,13 +178,16 @@ class Agent(keras.Model):
             optimizer: A Keras optimizer. Defaults to the compiled one.
 
         Returns:
-            What `loss_fn` returned: a tuple `(loss, anything else)`.
+            What `loss_fn` returned: a tuple `(loss, anything else)`; the loss
+            with what the regularizers of these variables add.
         """
         optimizer = optimizer or self.optimizer
         # Gradients are summed over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
             loss, aux = loss_fn()
+            fit_checks.check_losses(self)
+            loss += fitting.penalty(variables)
             scaled = optimizer.scale_loss(loss / replicas)
         gradients = tape.gradient(scaled, variables)
         fused(optimizer).apply(gradients, variables)
@@ -222,12 +226,14 @@ class Agent(keras.Model):
         flat = getattr(callbacks, "callbacks", callbacks)
         self.fit_callbacks = tuple(keras.tree.flatten(flat or []))
         try:
-            fit_checks.check(self, x)
+            fit_checks.check(self, x, *args, **kwargs)
+            callbacks = list(self.fit_callbacks)
             return super().fit(x, *args, callbacks=callbacks, **kwargs)
         finally:
             fitting.end(self)
 
     evaluate = fitting.refusal("evaluate", "call `rl.evaluate(agent, env)`")
+    test_on_batch = fitting.refusal("test_on_batch", "call `rl.evaluate`")
     train_on_batch = fitting.refusal("train_on_batch", "call `agent.fit`")
 
     def make_train_function(self, force=False):
@@ -241,6 +247,11 @@ class Agent(keras.Model):
         super().make_train_function(force)
         if not self.run_eagerly:
             self.train_function = fitting.make_loop(self, self._endless)
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`, but in the format `.keras` alone."""
+        saving.check_path(filepath)
+        super().save(filepath, *args, **kwargs)
 
     def export(self, *args, input_signature=None, **kwargs):
         """As `keras.Model.export`: what is served takes observations."""

@@ -1,31 +1,53 @@
 """What `Agent.fit` refuses, and what to do about it."""
 
+import inspect
 import itertools
 import string
 
 import keras
-import numpy as np
 
 from keras_rl2x import networks
-from keras_rl2x import spaces
+
+# What `keras.Model.fit` takes for pairs of inputs and labels.
+_OF_LABELS = (
+    "y",
+    "validation_data",
+    "validation_split",
+    "class_weight",
+    "sample_weight",
+)
 
 
-def check(agent, dataset):
+def check(agent, dataset, *args, **kwargs):
     """Refuses a `fit` that could not do what it is meant to.
 
     Args:
         agent: An `Agent`.
         dataset: What `fit` was given to learn from.
+        *args: What else `fit` was given.
+        **kwargs: What else `fit` was given.
 
     Raises:
         TypeError: If `dataset` is no `tf.data.Dataset` of dicts.
-        ValueError: If the agent was compiled with what it does not use, an
-            optimizer accumulates gradients, the agent was made for several
-            devices, running statistics would stay empty, a callback works on
-            something else than `dataset` is drawn from, or none sets the
-            priorities of that; see also `check_callbacks`.
+        ValueError: If `fit` was given, or the agent compiled with, what it
+            does not use; if an optimizer accumulates gradients, the agent was
+            made for several devices, running statistics would stay empty, a
+            callback works on something else than `dataset` is drawn from, or
+            none sets the priorities of that; see also `check_callbacks`.
     """
     _check_data(agent, dataset)
+    given = inspect.signature(keras.Model.fit).bind(
+        agent, dataset, *args, **kwargs
+    )
+    given = given.arguments
+    unused = [name for name in _OF_LABELS if given.get(name) is not None]
+    if unused:
+        raise ValueError(
+            f"{type(agent).__name__} learns from no labels: leave {unused} out "
+            "of `fit`. To measure it while it learns, add "
+            "`rl.callbacks.Evaluate(env)` to the callbacks, which writes "
+            "`val_return`."
+        )
     _check_compiled(agent)
     replicas = agent.distribute_strategy.num_replicas_in_sync
     if replicas > 1:
@@ -83,7 +105,16 @@ def _check_source(agent, dataset):
     source = getattr(dataset, "source", None)
     for callback in agent.fit_callbacks:
         other = getattr(callback, "works_on", None)
-        if source is not None and other not in (None, source):
+        if source is None and other is not None:
+            raise ValueError(
+                "`fit` must be given what `dataset(...)` returned, as it is: "
+                "what is fetched in advance is old when it is learned from, "
+                "and after `map` or `prefetch` nobody knows where it is from. "
+                "Change observations in the network, or by a wrapper of the "
+                f"environment. Received: {type(dataset).__name__}, and "
+                f"`{type(callback).__name__}`"
+            )
+        if other not in (None, source):
             raise ValueError(
                 f"`{type(callback).__name__}` works on another "
                 f"{type(other).__name__} than the one that `fit` draws from: "
@@ -124,27 +155,26 @@ def _check_statistics(agent):
             )
 
 
-def as_batch(agent, obs):
-    """Observations as arrays; refused if they are no batch.
+def check_losses(agent):
+    """Refuses losses that layers added while a loss was computed.
+
+    They are sums over whatever a network was called with, targets included.
 
     Args:
         agent: An `Agent`.
-        obs: What `Agent.act` was given.
 
     Raises:
-        ValueError: If there is one observation in place of a batch.
+        ValueError: Names the layers.
     """
-    entry = networks.observation_input(agent.policy)
-    if isinstance(entry, (dict, list, tuple)):
-        return obs
-    obs = np.asarray(obs)
-    if len(obs.shape) != len(entry.shape):
+    layers = agent._flatten_layers(include_self=False)
+    added = sorted({layer.name for layer in layers if layer._get_own_losses()})
+    if added:
         raise ValueError(
-            "`act` takes a batch of observations, `obs[None]` for a single "
-            f"one: of shape {('N', *entry.shape[1:])}. Received: an array of "
-            f"shape {obs.shape}"
+            f"{type(agent).__name__} does not learn from losses that layers "
+            "add in `call`, as `add_loss` and `activity_regularizer` do: leave "
+            "them out. (Regularizers of weights, such as `kernel_regularizer`, "
+            f"it does apply.) Received: the layers {added}"
         )
-    return obs
 
 
 def check_callbacks(agent):
@@ -200,45 +230,3 @@ def _reads(callback):
         *getattr(callback, "reads", ()),
         *(name for _, name, _, _ in string.Formatter().parse(path)),
     }
-
-
-def check_spaces(agent, envs):
-    """Refuses environments in which an agent cannot act.
-
-    Args:
-        agent: An `Agent`.
-        envs: A `gymnasium.vector.VectorEnv`.
-
-    Raises:
-        ValueError: If their observations are not what the agent's network
-            takes, or their actions not what it gives.
-    """
-    wanted = agent.action_spec
-    given = spaces.action_spec(envs.single_action_space)
-    if wanted != given:
-        raise ValueError(
-            "The agent was made for other actions than the environments take: "
-            f"{wanted}. Received: {given}"
-        )
-    network = agent.policy
-    expected = _shapes(networks.observation_input(network))
-    received = _shapes(spaces.spec(envs.single_observation_space))
-    if expected != received:
-        raise ValueError(
-            f"The network '{network.name}' takes observations of shape "
-            f"{expected}, not those of the environments: begin it with "
-            "`rl.networks.inputs(observation_space)`, which also turns "
-            "categories into one-hot vectors. Received: observations of "
-            f"shape {received}, from {envs.single_observation_space}"
-        )
-
-
-def _shapes(tree):
-    """The shapes of a structure, as strings, without the batch axis."""
-    if isinstance(tree, dict):
-        return {key: _shapes(leaf) for key, leaf in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return tuple(map(_shapes, tree))
-    if isinstance(tree, spaces.Leaf):
-        return str(tree.shape)
-    return str(tuple(tree.shape[1:]))

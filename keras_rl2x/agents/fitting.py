@@ -16,6 +16,11 @@ def is_endless(data):
     )
 
 
+def penalty(variables):
+    """What the regularizers of variables add to a loss: a scalar."""
+    return sum(v.regularizer(v) for v in variables if v.regularizer)
+
+
 def make_loop(agent, endless):
     """A `train_function`: `steps_per_execution` updates, one after the other.
 

@@ -1,6 +1,18 @@
 """What of an agent is saved: its variables, and those that Keras leaves out."""
 
 
+def check_path(path):
+    """Refuses a name that does not end in `.keras`, which Keras might take.
+
+    HDF5 keeps neither the state of random numbers nor several optimizers.
+    """
+    if not str(path).endswith(".keras"):
+        raise ValueError(
+            "An agent is saved as a file that ends in `.keras`. "
+            f"Received: {str(path)!r}"
+        )
+
+
 def get_state(agent):
     """Dict of arrays: every variable of an agent and of its optimizers."""
     return {

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_rl2x import arguments
 from keras_rl2x import networks
 from keras_rl2x import ops
+from keras_rl2x.agents import fitting
 from keras_rl2x.agents import on_policy
 from keras_rl2x.agents.agent import Agent
 from keras_rl2x.agents.natural_gradient import fisher_vector_product
@@ -156,7 +157,8 @@ class TRPO(Agent):
             params = self.policy_network(batch["obs"])
             log_prob = self.distribution.log_prob(params, batch["action"])
             ratio = ops.importance_ratio(log_prob, batch["log_prob"])
-            return ops.live_mean(ratio * advantage, weight)
+            gain = ops.live_mean(ratio * advantage, weight)
+            return gain - fitting.penalty(variables)
 
         def kl():
             params = self.policy_network(batch["obs"])

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_rl2x import arguments
 from keras_rl2x import networks
 from keras_rl2x import ops
 from keras_rl2x import spaces
@@ -55,8 +56,8 @@ def store(agent, network, epsilon, head):
         TypeError: If the action space is not `Discrete`.
         ValueError: If `epsilon` is a number, and not from 0 to 1.
     """
-    if not callable(epsilon) and not 0 <= epsilon <= 1:
-        raise ValueError(f"`epsilon` must be in [0, 1]. Received: {epsilon=}")
+    if not callable(epsilon):
+        arguments.fraction(epsilon=epsilon)
     owner = type(agent).__name__
     leaf = spaces.require(agent.action_spec, ("discrete",), owner)
     agent.network = network
@@ -69,7 +70,7 @@ def greedy(agent, obs):
     """The environment actions of the greatest value, computed without noise."""
     values = networks.without_noise(agent.policy)(obs)
     best = keras.ops.argmax(values, axis=-1)
-    return spaces.to_env(agent.action_spec, best)
+    return spaces.to_env(agent.action_spec, best, keras.ops)
 
 
 def exploration(agent):

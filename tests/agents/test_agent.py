@@ -1,5 +1,7 @@
 """The base class, by an agent with two optimizers and random updates."""
 
+import collections
+import os
 import types
 
 import gymnasium
@@ -218,6 +220,21 @@ def test_one_observation_is_no_batch(living):
     assert len(agent.act(np.zeros((3, *entry.shape[1:])).tolist())) == 3
 
 
+def test_one_observation_of_several_entries_is_no_batch():
+    space = Seen.observation_space
+    network = rl.networks.mlp(space)
+    agent = rl.agents.DQN(network, toy.Bandit().action_space, seed=0)
+    one = space.sample()
+    with pytest.raises(ValueError, match=r"`obs\[None\]`.*'N', 4, 4, 1"):
+        agent.act(one)
+    with pytest.raises(ValueError, match=r"\['picture', 'speed'\]. Received"):
+        agent.act({"picture": one["picture"][None]})
+    batch = {key: entry[None] for key, entry in one.items()}
+    assert agent.act(
+        collections.OrderedDict(reversed(batch.items()))
+    ).shape == (1,)
+
+
 @pytest.mark.parametrize("space", ["CartPole-v1", 2, None, toy.Bandit()])
 def test_an_action_space_is_a_space(space):
     network = rl.networks.mlp(toy.Bandit().observation_space)
@@ -294,11 +311,86 @@ def test_state_of_half_precision_goes_through_a_file(tmp_path):
 def test_what_an_agent_cannot_do(living):
     agent, batches = living
     batch = next(iter(batches))
-    for method in (agent.evaluate, agent.train_on_batch):
+    for method in (agent.evaluate, agent.test_on_batch, agent.train_on_batch):
         with pytest.raises(NotImplementedError, match="labels.*: call `"):
             method(batch)
-    with pytest.raises(NotImplementedError, match="rl.evaluate"):
-        agent.fit(batches, validation_data=batches, verbose=0)
+    for name, value in (
+        ("validation_data", batches),
+        ("validation_split", 0.1),
+        ("class_weight", {0: 1.0}),
+        ("sample_weight", np.ones(3)),
+        ("y", np.ones(3)),
+    ):
+        with pytest.raises(ValueError, match=rf"\['{name}'\].*`val_return`"):
+            agent.fit(batches, verbose=0, **{name: value})
+    with pytest.raises(ValueError, match=r"\['y'\]"):
+        agent.fit(batches, np.ones(3), verbose=0)
+    assert agent.optimizer.iterations.numpy() == 0
+    agent.fit(batches, None, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["agent.h5", "agent.hdf5", "agent"])
+def test_an_agent_is_saved_as_keras_alone(living, tmp_path, name):
+    agent, _ = living
+    with pytest.raises(ValueError, match=rf"ends in `.keras`.*{name}'"):
+        agent.save(tmp_path / name)
+    assert not os.listdir(tmp_path)
+
+
+def regularized(**regularizers):
+    """An agent that descends what its layers add alone, by the half of it."""
+    space = toy.Bandit().observation_space
+    entry = keras.Input(space.shape)
+    dense = keras.layers.Dense(4, **regularizers)
+    network = keras.Model(entry, dense(entry))
+    agent = rl.agents.DQN(network, toy.Bandit().action_space, seed=0)
+    agent.compile(keras.optimizers.SGD(0.5))
+    return agent, dense
+
+
+def test_regularizers_of_weights_are_in_the_loss():
+    agent, dense = regularized(
+        kernel_regularizer=keras.regularizers.L2(0.5),
+        bias_regularizer=keras.regularizers.L1(0.25),
+    )
+    kernel = np.array(dense.kernel)
+    dense.bias.assign([1.0, -1.0, 2.0, 3.0])
+    loss, _ = agent.minimize(lambda: (3.0, None), dense.trainable_variables)
+    # Of half the squares, the gradient is the kernel; of the absolute values,
+    # the sign.
+    np.testing.assert_allclose(dense.kernel, kernel * 0.5, rtol=1e-6)
+    np.testing.assert_allclose(dense.bias, [0.875, -0.875, 1.875, 2.875])
+    expected = 3 + 0.5 * np.sum(kernel**2) + 0.25 * 7
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["activity_regularizer", "add_loss"])
+def test_losses_that_layers_add_are_refused(method):
+    class Adding(keras.layers.Layer):
+        def call(self, x):
+            if method == "add_loss":
+                self.add_loss(keras.ops.sum(x))
+            return x
+
+    envs = harness.make_envs(toy.Bandit)
+    entry = keras.Input(envs.single_observation_space.shape)
+    regularizer = "l2" if method == "activity_regularizer" else None
+    x = Adding(activity_regularizer=regularizer, name="adding")(entry)
+    agent = rl.agents.DQN(
+        keras.Model(entry, keras.layers.Dense(4)(x)), envs.single_action_space
+    )
+    agent.compile("adam")
+    replay = harness.make_replay(envs)
+    with pytest.raises(ValueError, match=r"layers add.*\['adding'\]"):
+        agent.fit(
+            replay.dataset(4),
+            callbacks=[
+                rl.callbacks.Collect(envs, replay),
+                rl.callbacks.TargetUpdate(),
+            ],
+            steps_per_epoch=2,
+            verbose=0,
+        )
 
 
 def test_an_update_that_does_not_finish(living):
