@@ -21,7 +21,7 @@ def reader(variables):
     def values():
         return [
             tf.cast(v.value, "float32")
-            if v.dtype in ("bfloat16", "float16")
+            if v.dtype in ("bfloat16", "float16", "float64")
             else tf.convert_to_tensor(v.value)
             for v in variables
         ]

@@ -164,6 +164,22 @@ def test_half_precision_acts_with_all_digits(where):
     assert policy.where == where
 
 
+@pytest.mark.parametrize("where", ["host", "graph"])
+def test_double_precision_acts_in_single(where):
+    keras.config.set_dtype_policy("float64")
+    try:
+        agent = agent_of(q_network())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert agent.policy.weights[0].dtype == "float64"
+    policy = Policy(agent, 2, where)
+    policy.snapshot()
+    obs = np.ones((2, *agent.policy.input.shape[1:]), "f4")
+    given = policy._network(obs)
+    np.testing.assert_allclose(given, agent.policy(obs), rtol=1e-5)
+    assert given.dtype == "float32" and policy.where == where
+
+
 def test_where_there_is_a_gpu_it_is_used(monkeypatch):
     monkeypatch.setattr(
         keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"]
