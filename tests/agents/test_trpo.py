@@ -240,6 +240,19 @@ def test_a_refused_step_leaves_the_policy_as_it_was(why, monkeypatch):
     assert np.any(agent.value_network.get_weights()[-1] != critic[-1])
 
 
+def test_regularizers_pull_on_the_policy():
+    agent = linear()
+    batch = on_policy_batch(agent)
+    batch["advantage"] = tf.ones_like(batch["advantage"])
+    kernel = agent.policy_network.trainable_variables[0]
+    kernel.regularizer = keras.regularizers.L2(0.5)
+    before = 0.5 * np.sum(kernel.numpy() ** 2)
+    logs = agent.train_step(batch)
+    after = 0.5 * np.sum(kernel.numpy() ** 2)
+    assert after < before
+    np.testing.assert_allclose(logs["improvement"], before - after, rtol=1e-3)
+
+
 class Steps(rl.callbacks.GraphCallback):
     """Keeps what every update says, and whether it moved the policy."""
 
