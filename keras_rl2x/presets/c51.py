@@ -26,7 +26,13 @@ DEFAULT = {
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
-    **atari.games(dqn.ATARI),
+    # The optimizer is the paper's.
+    **atari.games(
+        {
+            **dqn.ATARI,
+            "optimizer": {"learning_rate": 2.5e-4, "epsilon": 0.01 / 32},
+        }
+    ),
     "keras_rl2x/Bricks-v0": dqn.BRICKS,
     # The most that can be expected is 1 / (1 - gamma).
     "CartPole-v1": {

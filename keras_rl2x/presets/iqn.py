@@ -28,7 +28,13 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 _FEW = {"quantiles": 8, "target_quantiles": 8}
 
 ENVS = {
-    **atari.games(dqn.ATARI),
+    # The optimizer is the paper's.
+    **atari.games(
+        {
+            **dqn.ATARI,
+            "optimizer": {"learning_rate": 5e-5, "epsilon": 0.01 / 32},
+        }
+    ),
     "keras_rl2x/Bricks-v0": {**dqn.BRICKS, "agent": _FEW},
     "CartPole-v1": {
         **_CARTPOLE,

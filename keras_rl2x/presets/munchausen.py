@@ -21,7 +21,13 @@ DEFAULT = {
 }
 
 ENVS = {
-    **atari.games(dqn.ATARI),
+    # The optimizer is the paper's.
+    **atari.games(
+        {
+            **dqn.ATARI,
+            "optimizer": {"learning_rate": 5e-5, "epsilon": 0.01 / 32},
+        }
+    ),
     "keras_rl2x/Bricks-v0": dqn.BRICKS,
     "CartPole-v1": dqn.ENVS["CartPole-v1"],
 }
