@@ -25,10 +25,13 @@ def fraction(**argument):
 
 
 def integer(least=1, **argument):
-    """An integer >= `least`, as Python's: those of NumPy are integers, too."""
-    must = f"an integer >= {least}"
+    """An integer >= `least`, as Python's: `1e6` is one, too."""
     return int(
-        _number(argument, lambda value: value >= least, must, numbers.Integral)
+        _number(
+            argument,
+            lambda value: float(value).is_integer() and value >= least,
+            f"an integer >= {least}",
+        )
     )
 
 
@@ -44,8 +47,8 @@ def integers(least=1, **argument):
         ) from error
 
 
-def _number(argument, fits, must, kind=numbers.Real):
+def _number(argument, fits, must):
     ((name, value),) = argument.items()
-    if not isinstance(value, kind) or not fits(value):
+    if not isinstance(value, numbers.Real) or not fits(value):
         raise ValueError(f"`{name}` must be {must}. Received: {name}={value!r}")
     return value

@@ -81,15 +81,22 @@ def begin(log_dir, settings, epoch):
         _write(path, lambda file: json.dump(settings, file, indent=1))
 
 
-def give_up(log_dir):
-    """Frees the folder of a run that failed before its first epoch ended."""
+def give_up(log_dir, claimed):
+    """Frees the folder of a new run that failed before its first epoch ended.
+
+    Args:
+        log_dir: String.
+        claimed: Boolean, whether `find` had made the folder, which then goes,
+            too, if nothing is in it.
+    """
     history = os.path.join(log_dir, HISTORY)
     if os.path.exists(history) and os.path.getsize(history):
         return
     with contextlib.suppress(OSError):
         os.remove(os.path.join(log_dir, SETTINGS))
-    with contextlib.suppress(OSError):
-        os.rmdir(log_dir)  # Only if nothing is in it.
+    if claimed:
+        with contextlib.suppress(OSError):
+            os.rmdir(log_dir)
 
 
 def read_settings(log_dir):

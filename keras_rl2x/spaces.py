@@ -281,7 +281,7 @@ def to_env(leaf, action, xp=np):
     if leaf.env_dtype is None:
         return action
     if xp is np:
-        return action.astype(leaf.env_dtype, copy=False)
+        return np.asarray(action, leaf.env_dtype)
     return xp.cast(action, leaf.env_dtype)
 
 

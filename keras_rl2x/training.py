@@ -94,12 +94,14 @@ def train(
     settings["seed"] = seed
     settings["algorithm"] = algorithm
     settings["env_id"] = env if isinstance(env, str) else None
+    claimed = log_dir is None
     log_dir = run_folder.find(log_dir, settings, resume)
     try:
         with envs.make(env, seed=seed, **settings["env"]) as environments:
             run = _fit(environments, env, settings, log_dir, verbose)
-    except Exception:
-        run_folder.give_up(log_dir)
+    except BaseException:
+        if not resume:
+            run_folder.give_up(log_dir, claimed)
         raise
     if run.interrupted:
         return run

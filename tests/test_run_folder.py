@@ -24,12 +24,17 @@ def test_a_run_that_failed_at_once_leaves_its_folder(tmp_path):
     folder = tmp_path / "run"
     run_folder.begin(folder, SETTINGS, epoch=0)
     (folder / run_folder.HISTORY).write_text("")
-    run_folder.give_up(folder)
+    run_folder.give_up(folder, claimed=False)
     assert run_folder.find(folder, {}, resume=False) == folder
     run_folder.begin(folder, SETTINGS, epoch=0)
     (folder / run_folder.HISTORY).write_text("epoch,return\n0,1.0\n")
-    run_folder.give_up(folder)
+    run_folder.give_up(folder, claimed=True)
     assert run_folder.read_settings(folder) == SETTINGS
+    for claimed in (False, True):
+        empty = tmp_path / str(claimed)
+        empty.mkdir()
+        run_folder.give_up(empty, claimed)
+        assert empty.exists() != claimed
 
 
 def test_a_resumed_run_keeps_its_settings(tmp_path):

@@ -9,6 +9,7 @@ from gymnasium import vector
 import keras_rl2x as rl
 from keras_rl2x import compose
 from keras_rl2x import presets
+from keras_rl2x import run_folder
 from keras_rl2x.data import state_files
 from keras_rl2x.envs import toy
 
@@ -222,7 +223,18 @@ def test_a_run_that_failed_at_once_may_be_begun_again(tmp_path):
 
     with pytest.raises(RuntimeError, match="simulator is gone"):
         train(tmp_path, env=Broken)
-    assert train(tmp_path).evaluation
+    run = train(tmp_path)
+    assert run.evaluation
+    # But a run that is resumed keeps what tells of it.
+    (tmp_path / "history.csv").unlink()
+
+    class Gone(toy.Identity):
+        def __init__(self):
+            raise OSError("the simulator is gone")
+
+    with pytest.raises(OSError, match="simulator is gone"):
+        train(tmp_path, env=Gone, resume=True)
+    assert run_folder.read_settings(tmp_path) is not None
 
 
 def test_vector_environment(tmp_path):

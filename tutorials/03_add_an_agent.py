@@ -110,7 +110,7 @@ class ExpectedSarsa(rl.agents.Agent):
 
     def call(self, obs):
         best = keras.ops.argmax(self.q_network(obs), axis=-1)
-        return rl.spaces.to_env(self.action_spec, best)
+        return rl.spaces.to_env(self.action_spec, best, keras.ops)
 
     def train_step(self, batch):
         target = expected_sarsa_target(
@@ -198,6 +198,7 @@ with tempfile.TemporaryDirectory() as folder:
     loaded = rl.load(path)
 assert isinstance(loaded, ExpectedSarsa) and loaded.epsilon == 0.2
 assert np.allclose(loaded.q_network(only_state), [[stay, end]])
+assert loaded.predict(only_state, verbose=0) == [np.argmax([stay, end])]
 
 # --- To make it a citizen of the library ------------------------------------
 # 1. The equation goes to `ops/value.py`, and the check above to its test.

@@ -4,6 +4,21 @@ import numpy as np
 import optree
 
 
+class Diverged(ValueError):
+    """An agent whose actions are no numbers any more.
+
+    Args:
+        action: Array, the action.
+    """
+
+    def __init__(self, action):
+        super().__init__(
+            "The agent has diverged, as its actions are not finite: lower its "
+            "learning rate, or clip its gradients (the optimizer's "
+            f"`global_clipnorm`). Received: {action}"
+        )
+
+
 def find_fault(obs_spec, obs_rows, next_obs, actions, reward):
     """The row to stop before, and why.
 
@@ -16,44 +31,49 @@ def find_fault(obs_spec, obs_rows, next_obs, actions, reward):
         reward: Array `[T, N]`.
 
     Returns:
-        Tuple of an integer and a `ValueError`, which tells of the first number
-        that is not finite, or not of its space: `(T, None)` if all are well.
+        Tuple of an integer and a `ValueError` (of actions, a `Diverged`), which
+        tells of the first number that is not finite, or not of its space:
+        `(T, None)` if all are well.
     """
     faults = []
     for rows in actions:
-        # The first of them goes first: it may have led to others.
         for t, env in _where(_not_finite(rows)):
-            text = (
-                f"Environment {env} would be given an action that is not "
-                "finite. The agent has diverged: lower its learning rate, or "
-                "clip its gradients (the optimizer's `global_clipnorm`). "
-                f"Received: {rows[t, env]}"
-            )
-            faults.append((t, text))
+            faults.append((t, Diverged(rows[t, env])))
     for t, env in _where(_not_finite(reward)):
         text = (
             f"Environment {env} returned a reward that is not finite. "
             f"Received: {reward[t, env]}"
         )
-        faults.append((t, text))
+        faults.append((t, ValueError(text)))
     trees = (obs_spec, obs_rows, next_obs)
     for leaf, rows, last in zip(*map(optree.tree_leaves, trees)):
         bad = _bad(leaf, rows[: len(reward)]), _bad(leaf, last[None])
         for t, env in _where(*bad):
-            text = (
-                f"Environment {env} returned an observation with NaN or an "
-                "infinity in it."
+            what = (
+                "with NaN or an infinity in it"
                 if rows.dtype.kind == "f"
-                else f"Environment {env} returned an observation outside of "
-                f"its space, {leaf}. Received: "
-                f"{rows[t, env] if t < len(reward) else last[env]}"
+                else f"outside of its space, {leaf}"
+            )
+            text = (
+                f"Environment {env} returned an observation {what}. "
+                f"Received: {rows[t, env] if t < len(reward) else last[env]}"
             )
             # The step that led there goes too: it has no successor.
-            faults.append((max(t - 1, 0), text))
+            faults.append((t - 1, ValueError(text)))
     if not faults:
         return len(reward), None
-    row, text = min(faults, key=lambda fault: fault[0])
-    return int(row), ValueError(text)
+    # Of those in one row the action comes first: it may have led to others.
+    row, error = min(faults, key=lambda fault: fault[0])
+    return max(int(row), 0), error
+
+
+def finite(actions):
+    """The actions (an array, or a tuple of such), or raises `Diverged`."""
+    for array in optree.tree_leaves(actions):
+        bad = _not_finite(array)
+        if bad is not None and bad.any():
+            raise Diverged(array[np.argwhere(bad)[0][0]])
+    return actions
 
 
 def _where(*parts):

@@ -8,6 +8,7 @@ import numpy as np
 from keras_rl2x import spaces
 from keras_rl2x.acting import export
 from keras_rl2x.acting.driver import play_episodes
+from keras_rl2x.acting.faults import finite
 from keras_rl2x.acting.graph import GraphNetwork
 from keras_rl2x.acting.host import HostNetwork
 from keras_rl2x.acting.host import available
@@ -156,6 +157,9 @@ class Policy:
 
         Returns:
             `Episodes`; see `acting.play_episodes`.
+
+        Raises:
+            Diverged: If an action is not finite.
         """
         self.snapshot()
         self._begin(seed)
@@ -163,7 +167,7 @@ class Policy:
         spec = self.agent.action_spec
         return play_episodes(
             envs,
-            lambda obs, begins: spaces.to_env(spec, act(obs, begins)),
+            lambda obs, begins: spaces.to_env(spec, finite(act(obs, begins))),
             episodes,
             seed,
             on_step,

@@ -180,6 +180,9 @@ class Agent(keras.Model):
         Returns:
             What `loss_fn` returned: a tuple `(loss, anything else)`; the loss
             with what the regularizers of these variables add.
+
+        Raises:
+            ValueError: If a layer adds losses of its own.
         """
         optimizer = optimizer or self.optimizer
         # Gradients are summed over replicas.
@@ -218,8 +221,9 @@ class Agent(keras.Model):
         """As `keras.Model.fit`, once the callbacks were checked.
 
         Raises:
-            ValueError: If callbacks cannot do what they are meant to; says what
-                to change.
+            TypeError: If `x` is no dataset of a replay or a rollout.
+            ValueError: If callbacks cannot do what they are meant to, or
+                something is given that no agent uses; says what to change.
         """
         kwargs.setdefault("shuffle", False)  # Keras would warn that it cannot.
         self._endless = fitting.is_endless(x)
@@ -249,7 +253,7 @@ class Agent(keras.Model):
             self.train_function = fitting.make_loop(self, self._endless)
 
     def save(self, filepath, *args, **kwargs):
-        """As `keras.Model.save`, but in the format `.keras` alone."""
+        """As `keras.Model.save`, but not as HDF5."""
         saving.check_path(filepath)
         super().save(filepath, *args, **kwargs)
 

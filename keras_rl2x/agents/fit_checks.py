@@ -12,7 +12,6 @@ from keras_rl2x import networks
 _OF_LABELS = (
     "y",
     "validation_data",
-    "validation_split",
     "class_weight",
     "sample_weight",
 )
@@ -105,16 +104,14 @@ def _check_source(agent, dataset):
     source = getattr(dataset, "source", None)
     for callback in agent.fit_callbacks:
         other = getattr(callback, "works_on", None)
-        if source is None and other is not None:
+        if source is None and hasattr(other, "updates"):
             raise ValueError(
-                "`fit` must be given what `dataset(...)` returned, as it is: "
-                "what is fetched in advance is old when it is learned from, "
-                "and after `map` or `prefetch` nobody knows where it is from. "
-                "Change observations in the network, or by a wrapper of the "
-                f"environment. Received: {type(dataset).__name__}, and "
-                f"`{type(callback).__name__}`"
+                "`fit` must be given what the rollout's `dataset(...)` "
+                "returned, as it is: what is fetched in advance is of the last "
+                "policy. Change observations in the network, or by a wrapper "
+                f"of the environment. Received: {type(dataset).__name__}"
             )
-        if other not in (None, source):
+        if source is not None and other not in (None, source):
             raise ValueError(
                 f"`{type(callback).__name__}` works on another "
                 f"{type(other).__name__} than the one that `fit` draws from: "

@@ -3,6 +3,7 @@
 import contextlib
 import weakref
 
+import keras
 import tensorflow as tf
 
 from keras_rl2x.compiled import direct
@@ -18,7 +19,11 @@ def is_endless(data):
 
 def penalty(variables):
     """What the regularizers of variables add to a loss: a scalar."""
-    return sum(v.regularizer(v) for v in variables if v.regularizer)
+    return sum(
+        keras.ops.sum(keras.ops.cast(v.regularizer(v), "float32"))
+        for v in variables
+        if v.regularizer
+    )
 
 
 def make_loop(agent, endless):

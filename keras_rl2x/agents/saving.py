@@ -2,11 +2,8 @@
 
 
 def check_path(path):
-    """Refuses a name that does not end in `.keras`, which Keras might take.
-
-    HDF5 keeps neither the state of random numbers nor several optimizers.
-    """
-    if not str(path).endswith(".keras"):
+    """Refuses HDF5, which keeps neither random states nor all optimizers."""
+    if str(path).endswith((".h5", ".hdf5")):
         raise ValueError(
             "An agent is saved as a file that ends in `.keras`. "
             f"Received: {str(path)!r}"

@@ -10,6 +10,7 @@ from keras_rl2x import envs as environments
 from keras_rl2x import spaces
 from keras_rl2x.acting import samplers
 from keras_rl2x.acting.driver import Driver
+from keras_rl2x.acting.faults import Diverged
 from keras_rl2x.acting.policy import Policy
 from keras_rl2x.callbacks import collect_checks
 from keras_rl2x.callbacks import progress
@@ -51,8 +52,8 @@ class Collect(keras.callbacks.Callback):
         TypeError: If `data` is a dataset.
         ValueError: From `fit`, if the environments, the agent, the chunk and
             `steps_per_epoch` do not fit together, or the loss is NaN.
-        RuntimeError: From `fit`, if an environment fails; what was collected
-            before is in the replay.
+        RuntimeError: From `fit`, if an environment fails, or the agent's
+            actions are not finite; what was collected before is in the replay.
     """
 
     writes = progress.NAMES
@@ -248,9 +249,14 @@ class Collect(keras.callbacks.Callback):
                 if self._on_policy
                 else "What was collected before is in the replay."
             )
+            after = f"after {self._lived:,} steps"
+            if isinstance(chunk.error, Diverged):
+                raise RuntimeError(
+                    f"The agent cannot act {after}. {chunk.error}. {kept}"
+                ) from chunk.error
             raise RuntimeError(
-                f"Stepping the environments failed after {self._lived:,} "
-                f"steps: {collect_checks.told(chunk.error)} {kept} "
+                f"Stepping the environments failed {after}: "
+                f"{collect_checks.told(chunk.error)} {kept} "
                 f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 

@@ -110,7 +110,8 @@ def told(error):
     place = traceback.extract_tb(error.__traceback__)[-1]
     code = place.line or "(no source)"
     # Where Gymnasium writes what the step of an environment has returned.
-    hint = "A reward must be one number. " if "_rewards" in code else ""
+    given = code.startswith("self._rewards[") and "gymnasium" in place.filename
+    hint = "A reward must be one number. " if given else ""
     return (
         f"{text} ({place.filename}, line {place.lineno}, in {place.name}: "
         f"`{code}`). {hint}`gymnasium.utils.env_checker.check_env(env)` tells "

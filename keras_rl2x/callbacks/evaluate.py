@@ -5,6 +5,7 @@ import keras
 
 from keras_rl2x import arguments
 from keras_rl2x import envs
+from keras_rl2x.acting.faults import Diverged
 from keras_rl2x.acting.policy import Policy
 from keras_rl2x.callbacks import collect_checks
 
@@ -31,6 +32,7 @@ class Evaluate(keras.callbacks.Callback):
         ValueError: If `episodes` is less than 1; from `fit`, if the agent
             cannot act in these environments.
         RuntimeError: From `fit`, if an environment fails.
+        Diverged: From `fit`, a `ValueError`, if actions are not finite.
     """
 
     writes = ("val_return", "val_length")
@@ -61,6 +63,8 @@ class Evaluate(keras.callbacks.Callback):
             played = self._policy.play(
                 self.envs, self.episodes, self.seed, self.greedy
             )
+        except Diverged:  # It says what to do.
+            raise
         except Exception as error:  # Whatever an environment may raise.
             raise RuntimeError(
                 "The episodes of `Evaluate` could not be played: "

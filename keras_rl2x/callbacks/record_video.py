@@ -122,6 +122,8 @@ class RecordVideo(keras.callbacks.Callback):
         try:
             return self._make(render_mode="rgb_array")
         except TypeError as error:
+            if "render_mode" not in str(error):
+                raise
             raise TypeError(
                 '`RecordVideo` makes environments with `render_mode="rgb_array"'
                 "`, which the function or the class must take, and `render` "
@@ -142,16 +144,13 @@ class RecordVideo(keras.callbacks.Callback):
 
 def _image(environments):
     """What the first of the environments looks like."""
-    rendered = None
     try:
         rendered = environments.render()
+    except NotImplementedError:
+        rendered = None
+    try:
         return Image.fromarray(rendered[0])
-    except (
-        TypeError,
-        AttributeError,
-        IndexError,
-        NotImplementedError,
-    ) as error:
+    except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             "`render` must return an array (height, width, 3) of uint8 where "
             'the environment was made with `render_mode="rgb_array"`. '

@@ -28,7 +28,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 _FEW = {"quantiles": 8, "target_quantiles": 8}
 
 ENVS = {
-    # The optimizer is the paper's.
+    # The paper's learning rate and epsilon.
     **atari.games(
         {
             **dqn.ATARI,

@@ -21,7 +21,7 @@ DEFAULT = {
 }
 
 ENVS = {
-    # The optimizer is the paper's.
+    # The paper's learning rate and epsilon.
     **atari.games(
         {
             **dqn.ATARI,

@@ -21,7 +21,7 @@ DEFAULT = {
 _CARTPOLE = dqn.ENVS["CartPole-v1"]
 
 ENVS = {
-    # The optimizer is the paper's.
+    # The paper's learning rate and epsilon.
     **atari.games(
         {
             **dqn.ATARI,

@@ -5,7 +5,9 @@ import pytest
 import keras_rl2x as rl
 from keras_rl2x import spaces
 from keras_rl2x.acting import Driver
+from keras_rl2x.acting.faults import Diverged
 from keras_rl2x.acting.faults import find_fault
+from keras_rl2x.acting.faults import finite
 
 CATEGORIES = gymnasium.spaces.Dict(
     room=gymnasium.spaces.Discrete(3, start=5),
@@ -92,5 +94,30 @@ def test_a_diverged_policy_is_not_the_environments_fault(strict):
     chunk = driver.run(5, lambda obs, begins: next(given))
     assert len(chunk.rows["reward"]) == 3
     assert np.isfinite(chunk.next_obs).all()
-    with pytest.raises(ValueError, match=r"1 would be given.*diverged.*\[nan"):
+    with pytest.raises(Diverged, match=r"diverged.*rate.*Received: \[nan"):
         raise chunk.error
+
+
+def test_the_first_fault_of_a_row_counts():
+    obs, next_obs = np.zeros((3, 1, 1), "f4"), np.zeros((1, 1), "f4")
+    actions, reward = np.zeros((3, 1, 1), "f4"), np.zeros((3, 1), "f4")
+    spec = spaces.spec(Strict.observation_space)
+
+    def error():
+        taken, error = find_fault(spec, obs, next_obs, [actions], reward)
+        return taken, str(error)
+
+    # The action led to the next observation, and to the reward.
+    actions[1] = reward[1] = obs[2] = np.nan
+    assert error()[0] == 1 and "diverged" in error()[1]
+    # An observation that is bad from the beginning led to its action.
+    obs[0] = actions[0] = np.nan
+    assert error()[0] == 0 and "returned an observation with NaN" in error()[1]
+
+
+def test_played_actions_are_finite():
+    actions = (np.zeros(2, "i8"), np.zeros((2, 3), "f4"))
+    assert finite(actions) is actions
+    actions[1][1, 2] = np.inf
+    with pytest.raises(Diverged, match=r"Received: \[ 0.  0. inf\]"):
+        finite(actions)

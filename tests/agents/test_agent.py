@@ -316,7 +316,6 @@ def test_what_an_agent_cannot_do(living):
             method(batch)
     for name, value in (
         ("validation_data", batches),
-        ("validation_split", 0.1),
         ("class_weight", {0: 1.0}),
         ("sample_weight", np.ones(3)),
         ("y", np.ones(3)),
@@ -329,7 +328,7 @@ def test_what_an_agent_cannot_do(living):
     agent.fit(batches, None, verbose=0)
 
 
-@pytest.mark.parametrize("name", ["agent.h5", "agent.hdf5", "agent"])
+@pytest.mark.parametrize("name", ["agent.h5", "agent.hdf5"])
 def test_an_agent_is_saved_as_keras_alone(living, tmp_path, name):
     agent, _ = living
     with pytest.raises(ValueError, match=rf"ends in `.keras`.*{name}'"):
@@ -337,11 +336,11 @@ def test_an_agent_is_saved_as_keras_alone(living, tmp_path, name):
     assert not os.listdir(tmp_path)
 
 
-def regularized(**regularizers):
+def regularized(**arguments):
     """An agent that descends what its layers add alone, by the half of it."""
     space = toy.Bandit().observation_space
     entry = keras.Input(space.shape)
-    dense = keras.layers.Dense(4, **regularizers)
+    dense = keras.layers.Dense(4, **arguments)
     network = keras.Model(entry, dense(entry))
     agent = rl.agents.DQN(network, toy.Bandit().action_space, seed=0)
     agent.compile(keras.optimizers.SGD(0.5))
@@ -362,6 +361,17 @@ def test_regularizers_of_weights_are_in_the_loss():
     np.testing.assert_allclose(dense.bias, [0.875, -0.875, 1.875, 2.875])
     expected = 3 + 0.5 * np.sum(kernel**2) + 0.25 * 7
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16", "float64"])
+def test_regularizers_of_weights_in_other_precisions(dtype):
+    agent, dense = regularized(kernel_regularizer="l2", dtype=dtype)
+    kernel = np.array(dense.kernel, "f4")
+    loss, _ = agent.minimize(
+        lambda: (keras.ops.convert_to_tensor(3.0), None), [dense.kernel]
+    )
+    np.testing.assert_allclose(loss, 3 + 0.01 * np.sum(kernel**2), rtol=1e-2)
+    assert np.linalg.norm(np.array(dense.kernel, "f4")) < np.linalg.norm(kernel)
 
 
 @pytest.mark.parametrize("method", ["activity_regularizer", "add_loss"])

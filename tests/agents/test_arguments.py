@@ -1,10 +1,12 @@
 """What agents refuse, beside networks and spaces."""
 
 import keras
+import numpy as np
 import pytest
 
 import keras_rl2x as rl
 from keras_rl2x import agents
+from keras_rl2x import arguments as checks
 from keras_rl2x.envs import toy
 from tests.agents import harness
 from tests.agents.test_continuous import make
@@ -28,6 +30,20 @@ from tests.agents.test_continuous import networks
 def test_numbers(kind, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(kind, **arguments)(rl.envs.make(toy.Reach))
+
+
+@pytest.mark.parametrize(
+    "given", [1_000, 1e3, np.int64(1_000), np.float32(1e3)]
+)
+def test_whole_numbers_are_integers(given):
+    value = checks.integer(steps=given)
+    assert value == 1_000 and type(value) is int
+
+
+@pytest.mark.parametrize("given", [2.5, np.nan, np.inf, "3", None, 0])
+def test_what_is_no_integer(given):
+    with pytest.raises(ValueError, match="`steps` must be an integer >= 1"):
+        checks.integer(steps=given)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,21 @@ def test_what_is_no_picture(frame, told, tmp_path):
         rl.callbacks.RecordVideo(Odd, tmp_path)
 
 
+def test_faults_of_the_environment_are_not_covered_up(tmp_path):
+    class Broken(toy.Bandit):
+        def __init__(self, render_mode, size=1):
+            super().__init__()
+            self.render_mode = render_mode
+
+        def render(self):
+            return self.screen
+
+    with pytest.raises(AttributeError, match="no attribute 'screen'"):
+        rl.callbacks.RecordVideo(Broken, tmp_path)
+    with pytest.raises(TypeError, match="^[^`]*argument 'sise'"):
+        rl.callbacks.RecordVideo(Broken, tmp_path, sise=2)
+
+
 @pytest.mark.parametrize("name", ["every", "episodes", "max_frames", "width"])
 def test_wrong_numbers(name, tmp_path):
     with pytest.raises(ValueError, match=f"{name}=0"):
