@@ -10,25 +10,18 @@ SETTINGS = "settings.json"
 HISTORY = "history.csv"
 
 
-def find(log_dir, settings, resume):
-    """The folder of a run: a new one, or one that fits to be resumed.
+def check(log_dir, settings, resume):
+    """Refuses the folder of a run that cannot begin, or go on, there.
 
     Args:
-        log_dir: String, or `None` for a new folder in `runs/`.
+        log_dir: String, or `None` for a new folder, which `claim` makes.
         settings: Dict, what the run is to have.
         resume: Boolean, whether a run was begun there.
-
-    Returns:
-        String. A new folder is made; nothing is written yet.
 
     Raises:
         ValueError: If the folder holds a run already, or none to resume, or
             one of other settings.
     """
-    if log_dir is None and not resume:
-        name = (settings["env_id"] or "env").replace("/", "-")
-        name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
-        return _claim(f"runs/{name}")
     begun = None if log_dir is None else read_settings(log_dir)
     if not resume:
         if begun is not None:
@@ -36,7 +29,7 @@ def find(log_dir, settings, resume):
                 f"{log_dir} holds a run already: go on with it by `resume` "
                 "(--resume), or give another `log_dir` (--log-dir)."
             )
-        return log_dir
+        return
     if begun is None:
         raise ValueError(
             "There is no run to resume: give the `log_dir` (--log-dir) of "
@@ -50,12 +43,16 @@ def find(log_dir, settings, resume):
             "a new run with more `env_steps`: schedules follow from them.) "
             f"Received: {differing}"
         )
-    return log_dir
 
 
-def _claim(path):
-    """Makes a folder that no run has, though another may begin just now."""
-    numbered = path
+def claim(settings):
+    """Makes a folder in `runs/` that no run has; returns its path.
+
+    Another process may be claiming one for the same settings.
+    """
+    name = (settings["env_id"] or "env").replace("/", "-")
+    name = "{algorithm}-{name}-seed{seed}".format(name=name, **settings)
+    path = numbered = f"runs/{name}"
     for i in itertools.count(1):
         try:
             os.makedirs(numbered)
@@ -86,7 +83,7 @@ def give_up(log_dir, claimed):
 
     Args:
         log_dir: String.
-        claimed: Boolean, whether `find` had made the folder, which then goes,
+        claimed: Boolean, whether `claim` had made the folder, which then goes,
             too, if nothing is in it.
     """
     history = os.path.join(log_dir, HISTORY)

@@ -94,18 +94,12 @@ def train(
     settings["seed"] = seed
     settings["algorithm"] = algorithm
     settings["env_id"] = env if isinstance(env, str) else None
-    claimed = log_dir is None
-    log_dir = run_folder.find(log_dir, settings, resume)
-    try:
-        with envs.make(env, seed=seed, **settings["env"]) as environments:
-            run = _fit(environments, env, settings, log_dir, verbose)
-    except BaseException:
-        if not resume:
-            run_folder.give_up(log_dir, claimed)
-        raise
+    run_folder.check(log_dir, settings, resume)
+    with envs.make(env, seed=seed, **settings["env"]) as environments:
+        run = _fit(environments, env, settings, log_dir, resume, verbose)
     if run.interrupted:
         return run
-    run.agent.save(os.path.join(log_dir, "agent.keras"))
+    run.agent.save(os.path.join(run.log_dir, "agent.keras"))
     result = evaluate(
         run.agent,
         env,
@@ -114,7 +108,7 @@ def train(
         greedy=settings["evaluate"]["greedy"],
         **presets.env_arguments(settings),
     )
-    with open(os.path.join(log_dir, "evaluation.json"), "w") as file:
+    with open(os.path.join(run.log_dir, "evaluation.json"), "w") as file:
         json.dump(result, file)
     return run._replace(evaluation=result)
 
@@ -215,8 +209,20 @@ def _cause(text):
     return "It must be a whole file that was saved by `agent.save`."
 
 
-def _fit(environments, env, settings, log_dir, verbose):
+def _fit(environments, env, settings, log_dir, resume, verbose):
     parts = compose.compose(environments, settings)
+    claimed = log_dir is None
+    if claimed:
+        log_dir = run_folder.claim(settings)
+    try:
+        return _fit_in(log_dir, parts, env, settings, verbose)
+    except BaseException:
+        if not resume:
+            run_folder.give_up(log_dir, claimed)
+        raise
+
+
+def _fit_in(log_dir, parts, env, settings, verbose):
     checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
     state = checkpoint.latest()
     begun = 0 if state is None else state["epoch"]

@@ -13,7 +13,8 @@ SETTINGS = {"algorithm": "dqn", "env_id": "ALE/Pong-v5", "seed": 3}
 def test_new_folders_have_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for expected in ("dqn-ALE-Pong-v5-seed3", "dqn-ALE-Pong-v5-seed3-1"):
-        folder = run_folder.find(None, SETTINGS, resume=False)
+        run_folder.check(None, SETTINGS, resume=False)
+        folder = run_folder.claim(SETTINGS)
         assert folder == f"runs/{expected}"
         assert os.listdir(folder) == []  # No other run can take it now.
         run_folder.begin(folder, SETTINGS, epoch=0)
@@ -25,7 +26,7 @@ def test_a_run_that_failed_at_once_leaves_its_folder(tmp_path):
     run_folder.begin(folder, SETTINGS, epoch=0)
     (folder / run_folder.HISTORY).write_text("")
     run_folder.give_up(folder, claimed=False)
-    assert run_folder.find(folder, {}, resume=False) == folder
+    run_folder.check(folder, {}, resume=False)
     run_folder.begin(folder, SETTINGS, epoch=0)
     (folder / run_folder.HISTORY).write_text("epoch,return\n0,1.0\n")
     run_folder.give_up(folder, claimed=True)
@@ -41,7 +42,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path):
     assert run_folder.read_settings(tmp_path) is None
     run_folder.begin(tmp_path, {**SETTINGS, "units": (4, 4)}, epoch=0)
     settings = {**SETTINGS, "units": (4, 4)}  # A list, as JSON has it.
-    assert run_folder.find(tmp_path, settings, resume=True) == tmp_path
+    run_folder.check(tmp_path, settings, resume=True)
     run_folder.begin(tmp_path, {}, epoch=1)
     assert run_folder.read_settings(tmp_path)["algorithm"] == "dqn"
 
@@ -52,7 +53,7 @@ def test_other_settings_are_named(tmp_path):
     now = {"agent": {"double": False, "loss": "huber"}, "seed": 1, "new": 2}
     differing = "['agent.double: True before, False now', 'new: None before"
     with pytest.raises(ValueError, match=re.escape(differing)):
-        run_folder.find(tmp_path, now, resume=True)
+        run_folder.check(tmp_path, now, resume=True)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\xff\xfe"])
@@ -62,7 +63,7 @@ def test_damaged_settings_are_named(tmp_path, text):
     named = f"{re.escape(str(path))} is damaged"
     for resume in (False, True):
         with pytest.raises(ValueError, match=named):
-            run_folder.find(tmp_path, SETTINGS, resume)
+            run_folder.check(tmp_path, SETTINGS, resume)
     with pytest.raises(ValueError, match=named):
         run_folder.read_settings(tmp_path)
 
