@@ -156,7 +156,9 @@ def test_a_target_network_must_be_moved():
 def test_wrong_epsilon(kind, epsilon):
     envs = harness.make_envs(toy.Identity)
     network = rl.networks.mlp(envs.single_observation_space, (4,))
-    with pytest.raises(ValueError, match=r"`epsilon` must be in \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match="`epsilon` must be a number from 0 to 1"
+    ):
         kind(
             network,
             envs.single_action_space,

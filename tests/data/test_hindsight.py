@@ -353,7 +353,7 @@ def test_rewards_are_those_that_the_environment_computes():
     ("arguments", "message"),
     [
         ({"strategy": "episode"}, "`strategy` must be one of .*'episode'"),
-        ({"k": -1}, "`k` must be >= 0.*k=-1"),
+        ({"k": -1}, "`k` must be a number >= 0.*k=-1"),
         (
             {"reward_fn": lambda achieved, desired: achieved},
             r"one reward for each pair of goals.*shape \(2, 2\)",
@@ -366,7 +366,7 @@ def test_rewards_are_those_that_the_environment_computes():
             {"reward_fn": lambda achieved, desired: np.array(achieved)[:, 0]},
             "write it with `keras.ops`.*raises NotImplementedError",
         ),
-        ({"gamma": 2}, "`gamma` must be in"),
+        ({"gamma": 2}, "`gamma` must be a number from"),
     ],
 )
 def test_arguments_are_checked(arguments, message):

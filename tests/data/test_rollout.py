@@ -406,8 +406,8 @@ def test_nested_observations_and_actions():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gamma": 1.1}, r"`gamma` must be in \[0, 1\].*gamma=1.1"),
-        ({"gamma": -0.1}, r"`gamma` must be in \[0, 1\].*gamma=-0.1"),
+        ({"gamma": 1.1}, r"`gamma` must be a number from 0 to 1.*gamma=1.1"),
+        ({"gamma": -0.1}, r"`gamma` must be a number from 0 to 1.*gamma=-0.1"),
         ({"steps": 0}, "`steps` must be an integer >= 1.*steps=0"),
         ({"steps": 1.5}, "`steps` must be an integer >= 1.*steps=1.5"),
     ],
