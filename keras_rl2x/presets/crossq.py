@@ -1,7 +1,9 @@
 """CrossQ. Data only; see `keras_rl2x.presets`.
 
-They begin from the paper's, whose critics are twice as wide. Only Pendulum-v1
-was tried here.
+They begin from the paper's, but its critics have 2,048 units: on one core an
+update takes 12 ms with 256, 31 with 512 and 96 with 1,024 (of SAC 8).
+Pendulum-v1 was tried here, and HalfCheetah-v5 for 60,000 steps, where these
+critics earn what SAC earns after three times as many.
 """
 
 from keras_rl2x.presets import sac
@@ -20,7 +22,7 @@ DEFAULT = {
     **{key: sac.DEFAULT[key] for key in sac.DEFAULT if key != "target"},
     "network": {
         **sac.DEFAULT["network"],
-        "critic_units": (1024, 1024),
+        "critic_units": (256, 256),
         "normalization": "batch_renormalization",
     },
     "agent": {**sac.DEFAULT["agent"], "actor_every": 3},
@@ -40,7 +42,6 @@ ENVS = {
     "Pendulum-v1": {
         "env_steps": 20_000,
         "score": -155.0,
-        "network": {"critic_units": (256, 256)},
         "replay": {"capacity": 20_000},
         "collect": {"warmup": 1_000},
     },
