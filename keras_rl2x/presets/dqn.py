@@ -81,6 +81,12 @@ ATARI = {
     "target": {"every": 1_000},
 }
 
+# The papers of QR-DQN, IQN and Munchausen have this learning rate and epsilon.
+ATARI_OF_SMALL_STEPS = {
+    **ATARI,
+    "optimizer": {"learning_rate": 5e-5, "epsilon": 0.01 / 32},
+}
+
 # For all of the family, to compare them. With these DQN earns 24 on one seed.
 BRICKS = {
     "score": 20.0,

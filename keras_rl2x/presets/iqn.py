@@ -28,13 +28,7 @@ _CARTPOLE = dqn.ENVS["CartPole-v1"]
 _FEW = {"quantiles": 8, "target_quantiles": 8}
 
 ENVS = {
-    # The paper's learning rate and epsilon.
-    **atari.games(
-        {
-            **dqn.ATARI,
-            "optimizer": {"learning_rate": 5e-5, "epsilon": 0.01 / 32},
-        }
-    ),
+    **atari.games(dqn.ATARI_OF_SMALL_STEPS),
     "keras_rl2x/Bricks-v0": {**dqn.BRICKS, "agent": _FEW},
     "CartPole-v1": {
         **_CARTPOLE,
