@@ -23,6 +23,7 @@ NORMALIZATIONS = {
 
 CONVOLUTIONAL = {
     "nature_cnn": networks.nature_cnn,
+    "nips_cnn": networks.nips_cnn,
     "impala_cnn": networks.impala_cnn,
     "minatar_cnn": networks.minatar_cnn,
 }

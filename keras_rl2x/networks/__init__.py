@@ -6,6 +6,7 @@ from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.convolutional import impala_cnn
 from keras_rl2x.networks.convolutional import minatar_cnn
 from keras_rl2x.networks.convolutional import nature_cnn
+from keras_rl2x.networks.convolutional import nips_cnn
 from keras_rl2x.networks.distributional import CategoricalMean
 from keras_rl2x.networks.distributional import action_distributions
 from keras_rl2x.networks.functional import as_functional
@@ -55,6 +56,7 @@ __all__ = [
     "minatar_cnn",
     "mlp",
     "nature_cnn",
+    "nips_cnn",
     "noise_variables",
     "observation_input",
     "real_actions",

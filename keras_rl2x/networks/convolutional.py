@@ -56,6 +56,49 @@ def nature_cnn(
     )
 
 
+def nips_cnn(
+    observation_space,
+    units=256,
+    seed=None,
+    normalization=None,
+    dtype=None,
+    noisy=False,
+):
+    """The network of the first DQN paper (NIPS workshop, 2013), and of A3C's.
+
+    It takes a third of what `nature_cnn` takes.
+
+    Args:
+        observation_space: As in `nature_cnn`, at least 20 pixels high and wide.
+        units: Integer, the width of the last, dense layer. Defaults to 256.
+        seed: Integer seed of the initial weights. Defaults to `None`.
+        normalization: As in `nature_cnn`.
+        dtype: As in `nature_cnn`.
+        noisy: As in `nature_cnn`.
+
+    Returns:
+        A `keras.Model` from observations to features `[B, units]`.
+
+    Raises:
+        ValueError: If the space does not hold such images.
+
+    Reference:
+     - [Mnih et al., 2013](https://arxiv.org/abs/1312.5602), section 4.1
+     - [Mnih et al., 2016](https://arxiv.org/abs/1602.01783)
+    """
+    return _stack(
+        "nips_cnn",
+        20,
+        ((16, 8, 4), (32, 4, 2)),
+        observation_space,
+        units,
+        seed,
+        normalization,
+        dtype,
+        noisy,
+    )
+
+
 def minatar_cnn(
     observation_space,
     units=128,

@@ -7,7 +7,12 @@ from gymnasium.vector.utils import batch_space
 from keras_rl2x import networks
 
 IMAGES = gym.Box(0, 255, (36, 36, 1), "uint8")
-MAKERS = [networks.nature_cnn, networks.minatar_cnn, networks.impala_cnn]
+MAKERS = [
+    networks.nature_cnn,
+    networks.nips_cnn,
+    networks.minatar_cnn,
+    networks.impala_cnn,
+]
 EACH = pytest.mark.parametrize("make", MAKERS)
 
 
@@ -41,6 +46,12 @@ def test_nature_cnn_is_that_of_the_paper():
         (3, 3, 64, 64),
         (3136, 512),
     ]
+
+
+def test_nips_cnn_is_that_of_the_paper():
+    network = networks.nips_cnn(gym.Box(0, 255, (84, 84, 4), "uint8"))
+    # 84 -> 20 -> 9, and 9 * 9 * 32 = 2592.
+    assert kernels(network) == [(8, 8, 4, 16), (4, 4, 16, 32), (2592, 256)]
 
 
 def test_minatar_cnn_is_that_of_the_paper():
