@@ -1,4 +1,6 @@
-"""What no agent can learn from, among what was acted and observed."""
+"""What goes wrong between an agent and its environments, and how it is told."""
+
+import traceback
 
 import numpy as np
 import optree
@@ -74,6 +76,23 @@ def finite(actions):
         if bad is not None and bad.any():
             raise Diverged(array[np.argwhere(bad)[0][0]])
     return actions
+
+
+def told(error):
+    """What an environment raised, and where, as Keras hides the traceback."""
+    text = f"{type(error).__name__}: {error}".rstrip(".")
+    if error.__traceback__ is None:
+        return f"{text}."
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    code = place.line or "(no source)"
+    # Where Gymnasium writes what the step of an environment has returned.
+    given = code.startswith("self._rewards[") and "gymnasium" in place.filename
+    hint = "A reward must be one number. " if given else ""
+    return (
+        f"{text} ({place.filename}, line {place.lineno}, in {place.name}: "
+        f"`{code}`). {hint}`gymnasium.utils.env_checker.check_env(env)` tells "
+        "what is wrong with an environment's code."
+    )
 
 
 def _where(*parts):

@@ -182,9 +182,11 @@ class Agent(keras.Model):
             with what the regularizers of these variables add.
 
         Raises:
-            ValueError: If a layer adds losses of its own.
+            ValueError: If a layer adds losses of its own, or the optimizer
+                was built when other variables were trainable.
         """
         optimizer = optimizer or self.optimizer
+        fit_checks.check_moved(optimizer, variables)
         # Gradients are summed over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:

@@ -90,6 +90,11 @@ def _check_compiled(agent):
                 "must not accumulate gradients: draw larger batches. Received: "
                 f"{optimizer.gradient_accumulation_steps=}"
             )
+        if not float(optimizer.learning_rate) >= 0:
+            raise ValueError(
+                "A learning rate must be 0 or more. Received: "
+                f"{float(optimizer.learning_rate)}, of '{optimizer.name}'"
+            )
     names = [optimizer.name for optimizer in agent.optimizers]
     if len(set(map(id, agent.optimizers))) < len(names):
         raise ValueError(
@@ -150,6 +155,27 @@ def _check_statistics(agent):
                 "too large in the environment (as by "
                 "`gymnasium.wrappers.RescaleObservation`)."
             )
+
+
+def check_moved(optimizer, variables):
+    """Refuses variables that an optimizer was not built for.
+
+    Args:
+        optimizer: A Keras optimizer.
+        variables: List of the `keras.Variable`s that it is to move.
+
+    Raises:
+        ValueError: Names them.
+    """
+    known = set(map(id, optimizer._trainable_variables))
+    unknown = [v.path for v in variables if id(v) not in known]
+    if optimizer.built and unknown:
+        raise ValueError(
+            "Weights became trainable after the optimizer that moves them was "
+            "built: make a new agent of the same networks, which keep what "
+            "they have learned, and compile it with a new optimizer. "
+            f"Received: {unknown}"
+        )
 
 
 def check_losses(agent):

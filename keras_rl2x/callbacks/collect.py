@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_rl2x import envs as environments
 from keras_rl2x import spaces
+from keras_rl2x.acting import faults
 from keras_rl2x.acting import samplers
 from keras_rl2x.acting.driver import Driver
-from keras_rl2x.acting.faults import Diverged
 from keras_rl2x.acting.policy import Policy
 from keras_rl2x.callbacks import collect_checks
 from keras_rl2x.callbacks import progress
@@ -183,8 +183,7 @@ class Collect(keras.callbacks.Callback):
             return self.driver.reset(int(sequence.generate_state(1)[0]))
         except Exception as error:  # Whatever an environment may raise.
             raise RuntimeError(
-                "The environments could not be reset: "
-                f"{collect_checks.told(error)}"
+                f"The environments could not be reset: {faults.told(error)}"
             ) from error
 
     def _fill(self):
@@ -250,13 +249,13 @@ class Collect(keras.callbacks.Callback):
                 else "What was collected before is in the replay."
             )
             after = f"after {self._lived:,} steps"
-            if isinstance(chunk.error, Diverged):
+            if isinstance(chunk.error, faults.Diverged):
                 raise RuntimeError(
                     f"The agent cannot act {after}. {chunk.error}. {kept}"
                 ) from chunk.error
             raise RuntimeError(
                 f"Stepping the environments failed {after}: "
-                f"{collect_checks.told(chunk.error)} {kept} "
+                f"{faults.told(chunk.error)} {kept} "
                 f"{collect_checks.after_failure(self.envs)}"
             ) from chunk.error
 

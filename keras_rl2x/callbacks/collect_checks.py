@@ -1,7 +1,5 @@
 """What `Collect` refuses, and what to do about it."""
 
-import traceback
-
 from gymnasium.vector import AsyncVectorEnv
 
 from keras_rl2x import arguments
@@ -100,23 +98,6 @@ def check_envs(collect):
             "`warmup` is more than the replay holds. Received: "
             f"warmup={collect.warmup}, capacity={collect.data.capacity}"
         )
-
-
-def told(error):
-    """What an environment raised, and where, as Keras hides the traceback."""
-    text = f"{type(error).__name__}: {error}".rstrip(".")
-    if error.__traceback__ is None:
-        return f"{text}."
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    code = place.line or "(no source)"
-    # Where Gymnasium writes what the step of an environment has returned.
-    given = code.startswith("self._rewards[") and "gymnasium" in place.filename
-    hint = "A reward must be one number. " if given else ""
-    return (
-        f"{text} ({place.filename}, line {place.lineno}, in {place.name}: "
-        f"`{code}`). {hint}`gymnasium.utils.env_checker.check_env(env)` tells "
-        "what is wrong with an environment's code."
-    )
 
 
 def after_failure(envs):

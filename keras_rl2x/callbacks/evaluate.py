@@ -5,9 +5,8 @@ import keras
 
 from keras_rl2x import arguments
 from keras_rl2x import envs
-from keras_rl2x.acting.faults import Diverged
+from keras_rl2x.acting import faults
 from keras_rl2x.acting.policy import Policy
-from keras_rl2x.callbacks import collect_checks
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -32,7 +31,7 @@ class Evaluate(keras.callbacks.Callback):
         ValueError: If `episodes` is less than 1; from `fit`, if the agent
             cannot act in these environments.
         RuntimeError: From `fit`, if an environment fails.
-        Diverged: From `fit`, a `ValueError`, if actions are not finite.
+        faults.Diverged: From `fit`, a `ValueError`, if actions are not finite.
     """
 
     writes = ("val_return", "val_length")
@@ -63,12 +62,12 @@ class Evaluate(keras.callbacks.Callback):
             played = self._policy.play(
                 self.envs, self.episodes, self.seed, self.greedy
             )
-        except Diverged:  # It says what to do.
+        except faults.Diverged:  # It says what to do.
             raise
         except Exception as error:  # Whatever an environment may raise.
             raise RuntimeError(
                 "The episodes of `Evaluate` could not be played: "
-                f"{collect_checks.told(error)}"
+                f"{faults.told(error)}"
             ) from error
         logs["val_return"] = float(played.returns.mean())
         logs["val_length"] = float(played.lengths.mean())

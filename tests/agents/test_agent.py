@@ -194,6 +194,9 @@ def test_what_no_agent_learns_with(living, monkeypatch):
     agent.compile(keras.optimizers.Adam(gradient_accumulation_steps=4))
     with pytest.raises(ValueError, match="accumulate.*batches.*=4"):
         agent.fit(batches, verbose=0)
+    agent.compile(keras.optimizers.Adam(-1e-3, name="backwards"))
+    with pytest.raises(ValueError, match="0 or more.*-0.001.*'backwards'"):
+        agent.fit(batches, verbose=0)
     agent.compile("adam", loss="mse", metrics=["mae"])
     with pytest.raises(ValueError, match=r"\['loss', 'metrics'\] out of"):
         agent.fit(batches, verbose=0)
@@ -210,6 +213,17 @@ def test_what_no_agent_learns_with(living, monkeypatch):
     monkeypatch.setattr(type(agent), "distribute_strategy", strategy)
     with pytest.raises(ValueError, match="one device.*2 replicas"):
         agent.fit(batches, verbose=0)
+
+
+def test_weights_that_became_trainable_too_late(living):
+    agent, _ = living
+    variables = agent.network.trainable_variables
+    with pytest.raises(ValueError, match="new agent of the same.*'dense.*ker"):
+        agent.minimize(
+            lambda: (keras.ops.sum(variables[0]), ()),
+            variables,
+            agent.another_optimizer,
+        )
 
 
 def test_one_observation_is_no_batch(living):
