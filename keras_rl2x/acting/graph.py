@@ -33,9 +33,10 @@ class GraphNetwork:
         self._compute = Compiled(compute, (specs,))
 
     def set_weights(self, weights):
-        """Takes a copy of the weights (a list of arrays)."""
+        """Takes a copy of the weights; see `HostNetwork`."""
         for copy, value in zip(self._copies, weights):
-            copy.assign(value)
+            if value is not None:
+                copy.assign(value)
 
     def __call__(self, obs):
         """The network's outputs, as arrays; see `HostNetwork`."""

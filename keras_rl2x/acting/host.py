@@ -47,10 +47,12 @@ class HostNetwork:
         """Takes a copy of the weights.
 
         Args:
-            weights: List of arrays, in the order of the export.
+            weights: List of arrays, in the order of the export; those that are
+                `None` stay as they are.
         """
         for index, value in zip(self._weights, weights):
-            self._run.set_tensor(index, value)
+            if value is not None:
+                self._run.set_tensor(index, value)
 
     def __call__(self, obs):
         """The network's outputs.

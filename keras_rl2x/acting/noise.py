@@ -1,4 +1,4 @@
-"""Noise that remembers, for exploration that keeps its way for a while."""
+"""Noise on actions that remembers, and that of the weights of noisy layers."""
 
 import numpy as np
 
@@ -80,3 +80,17 @@ class OrnsteinUhlenbeck:
             drawn = c * self._last + np.sqrt(1 - c * c) * drawn
         self._last = drawn
         return drawn
+
+
+def factors(rng, width):
+    """Noise of a `NoisyDense`, as `networks.resample_noise` draws it.
+
+    Args:
+        rng: A `numpy.random.Generator`.
+        width: Integer.
+
+    Returns:
+        `float32` array `[width]`.
+    """
+    drawn = rng.standard_normal(width, "float32")
+    return np.copysign(np.sqrt(np.abs(drawn)), drawn)

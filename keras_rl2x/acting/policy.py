@@ -13,6 +13,7 @@ from keras_rl2x.acting.graph import GraphNetwork
 from keras_rl2x.acting.host import HostNetwork
 from keras_rl2x.acting.host import available
 from keras_rl2x.acting.noise import OrnsteinUhlenbeck
+from keras_rl2x.acting.noise import factors
 
 WHERE = ("auto", "host", "graph")
 
@@ -54,7 +55,10 @@ class Policy:
         variables = export.weights(agent.policy)
         self._read = export.reader(variables)
         # Layers that explore say which of their weights are noise.
-        self._is_noise = [getattr(v, "is_noise", False) for v in variables]
+        self._widths = [
+            v.shape[0] if getattr(v, "is_noise", False) else None
+            for v in variables
+        ]
         self.memory = None
         if agent.memory_size:
             self.memory = np.zeros((num_envs, agent.memory_size), "float32")
@@ -94,22 +98,20 @@ class Policy:
 
     def snapshot(self):
         """Copies the agent's weights and exploration, as they are now."""
-        self._weights = self._read()
-        self._set_weights(noisy=True)
+        self._network.set_weights(self._read())
         self._exploration = self.agent.exploration()
 
-    def _set_weights(self, noisy):
-        weights = self._weights
-        if not noisy:
-            weights = [
-                np.zeros_like(array) if is_noise else array
-                for array, is_noise in zip(weights, self._is_noise)
-            ]
-        self._network.set_weights(weights)
-        self._noisy = noisy
+    def _set_noise(self, draw):
+        """Sets the noise in the weights: `draw` is called with each width."""
+        if any(self._widths):
+            self._network.set_weights(
+                [width and draw(width) for width in self._widths]
+            )
 
     def explore(self, obs, begins=None):
         """Actions, as the agent's exploration and its noise have them.
+
+        Noise of weights is drawn anew in each call, one for all observations.
 
         Args:
             obs: Array `[N, ...]` (or a structure of such).
@@ -119,8 +121,9 @@ class Policy:
         Returns:
             Array `[N, ...]`, in the agent's units.
         """
-        outputs = self._compute(obs, begins, noisy=True)
         rng = self.rng
+        self._set_noise(lambda width: factors(rng, width))
+        outputs = self._compute(obs, begins)
         if self._noise is not None:
             self._noise.begin(begins)
             rng = self._noise
@@ -128,14 +131,13 @@ class Policy:
 
     def greedy(self, obs, begins=None):
         """The same, the best actions that the agent knows, without noise."""
-        outputs = self._compute(obs, begins, noisy=False)
+        self._set_noise(lambda width: np.zeros(width, "float32"))
+        outputs = self._compute(obs, begins)
         return self.agent.sampler(
             outputs, self.rng, **self.agent.no_exploration
         )
 
-    def _compute(self, obs, begins, noisy):
-        if noisy != self._noisy:
-            self._set_weights(noisy)
+    def _compute(self, obs, begins):
         if self.memory is None:
             return self._network(obs)
         if begins is not None:

@@ -1,3 +1,4 @@
+import itertools
 import types
 import warnings
 
@@ -12,6 +13,7 @@ from keras_rl2x import extras
 from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.acting import Policy
+from keras_rl2x.acting import noise
 from keras_rl2x.acting import policy as policy_module
 from keras_rl2x.acting import samplers
 from keras_rl2x.envs import toy
@@ -120,19 +122,34 @@ def test_only_exploration_has_the_networks_noise(where):
         networks.mlp(BOX, (32,), noisy=True, seed=0), 3, seed=0
     )
     plain = best(network, OBS)
-    policy = Policy(agent_of(network), 200, where)
+    # That of the last update has no part in acting.
+    networks.resample_noise(network, keras.random.SeedGenerator(0))
+    policy = Policy(agent_of(network), 200, where, seed=1)
+    rng = np.random.default_rng(1)
     explored = []
-    for seed in range(2):
-        networks.resample_noise(network, keras.random.SeedGenerator(seed))
-        policy.snapshot()
-        explored.append(best(network, OBS))
-        # In any order, and more than once.
-        np.testing.assert_array_equal(policy.explore(OBS), explored[-1])
+    for _ in range(3):  # In any order, and more than once.
+        explored.append(policy.explore(OBS))
+        for variable in networks.noise_variables(network):
+            variable.assign(noise.factors(rng, variable.shape[0]))
+        np.testing.assert_array_equal(explored[-1], best(network, OBS))
         for _ in range(2):
             np.testing.assert_array_equal(policy.greedy(OBS), plain)
-        np.testing.assert_array_equal(policy.explore(OBS), explored[-1])
-    one, other = explored
-    assert np.any(one != other) and np.any(one != plain)
+    for one, other in itertools.combinations([plain, *explored], 2):
+        assert np.any(one != other)
+
+
+def test_the_noise_of_weights_is_that_of_the_layers():
+    drawn = noise.factors(np.random.default_rng(0), 100_000)
+    layer = networks.NoisyDense(1)
+    layer.build((None, 100_000))
+    networks.resample_noise(layer, keras.random.SeedGenerator(0))
+    same = layer.noise_in.numpy()
+    assert drawn.dtype == same.dtype
+    # E |x| is that of a normal number, 0.798; that of the root 0.822.
+    for factors in (drawn, same):
+        np.testing.assert_allclose(factors.mean(), 0, atol=0.01)
+        np.testing.assert_allclose(np.abs(factors).mean(), 0.822, atol=0.01)
+        np.testing.assert_allclose((factors**2).mean(), 0.798, atol=0.01)
 
 
 # Where it runs.
