@@ -1,4 +1,4 @@
-"""Checks of the numbers that users give, each by its name.
+"""Checks of the numbers and flags that users give, each by its name.
 
 `positive(max_kl=max_kl)` gives the number back, or raises a `ValueError` that
 says what it must be.
@@ -45,6 +45,16 @@ def integers(least=1, **argument):
             f"`{name}` must be a sequence of integers >= {least}, such as "
             f"(64, 64). Received: {name}={values!r}"
         ) from error
+
+
+def boolean(**argument):
+    """`True` or `False`."""
+    ((name, value),) = argument.items()
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"`{name}` must be `True` or `False`. Received: {name}={value!r}"
+        )
+    return value
 
 
 def _number(argument, fits, must):

@@ -51,7 +51,8 @@ def _parser():
     train.add_argument(
         "--env-steps",
         type=int,
-        help="environment steps to train for (default: the preset's)",
+        help="environment steps to train for, of Atari the agent's, each of 4 "
+        "frames (default: the preset's)",
     )
     train.add_argument(
         "--seed", type=int, default=0, help="same seed, same weights (0)"
@@ -77,7 +78,7 @@ def _parser():
     )
     train.set_defaults(command=_train)
     for name, command, text in (
-        ("evaluate", _evaluate, "play greedy episodes and print the returns"),
+        ("evaluate", _evaluate, "play episodes and print their returns"),
         ("play", _play, "watch the agent, or record a video of it"),
     ):
         sub = commands.add_parser(name, help=text)
@@ -117,9 +118,11 @@ def _train(arguments):
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings["threads"]))
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", str(int(settings["onednn"])))
     if arguments.env not in rl.presets.names()[arguments.algorithm]:
+        atari = arguments.env.startswith("ALE/")
+        using = "that of other Atari games" if atari else "its defaults"
         print(
             f"There is no preset of {arguments.algorithm} for {arguments.env}: "
-            "using its defaults (see: keras-rl2x list)"
+            f"using {using} (see: keras-rl2x list)"
         )
     run = rl.train(
         arguments.algorithm,
@@ -149,7 +152,7 @@ def _train(arguments):
         print(f"Saved. To go on: {shlex.join(words)}")
         return 130
     agent = os.path.join(folder, "agent.keras")
-    print(f"\n{_sentence(run.evaluation)}")
+    print(f"\n{_sentence(run.evaluation, settings['evaluate']['greedy'])}")
     print(f"  agent         {agent}")
     print(f"  the best one  {os.path.join(folder, 'best.keras')}")
     print(f"  history       {os.path.join(folder, 'history.csv')}")
@@ -185,43 +188,53 @@ def parse_setting(text):
         return name, value
 
 
-def _sentence(result):
+def _sentence(result, greedy):
+    kind = "Greedy return" if greedy else "Return with exploration,"
     return (
-        f"Greedy return over {result['episodes']} episodes: "
+        f"{kind} over {result['episodes']} episodes: "
         f"{result['mean']:.1f} +- {result['std']:.1f} "
         f"(from {result['min']:.1f} to {result['max']:.1f})"
     )
 
 
 def _evaluate(arguments):
+    env, greedy = _as_trained(arguments)
     result = rl.evaluate(
         arguments.agent,
         arguments.env,
         episodes=arguments.episodes,
         seed=arguments.seed,
-        **_env_arguments(arguments),
+        greedy=greedy,
+        **env,
     )
-    print(json.dumps(result) if arguments.json else _sentence(result))
+    print(json.dumps(result) if arguments.json else _sentence(result, greedy))
     return 0
 
 
-def _env_arguments(arguments):
-    """How the agent's run made its environments, if these are such."""
+def _as_trained(arguments):
+    """How the agent's run made its environments and evaluated in them.
+
+    Returns:
+        Tuple: a dict of arguments, and a boolean, whether greedily; what is
+        usual where it was trained in others, or nothing tells.
+    """
     settings = run_folder.read_settings(os.path.dirname(arguments.agent))
     if settings is None or settings["env_id"] != arguments.env:
-        return {}
-    return rl.presets.env_arguments(settings)
+        return {}, True
+    env = rl.presets.env_arguments(settings)
+    return env, settings["evaluate"]["greedy"]
 
 
 def _play(arguments):
     agent = rl.load(arguments.agent)
-    env = _env_arguments(arguments)
+    env, greedy = _as_trained(arguments)
     if arguments.video:
         recorder = rl.callbacks.RecordVideo(
             arguments.env,
             arguments.video,
             episodes=arguments.episodes,
             seed=arguments.seed,
+            greedy=greedy,
             **env,
         )
         print(f"Recorded {recorder.record(agent)}")
@@ -236,7 +249,7 @@ def _play(arguments):
                 "DIR`."
             )
         policy = rl.acting.Policy(agent, num_envs=1)
-        played = policy.play(envs, arguments.episodes, arguments.seed)
+        played = policy.play(envs, arguments.episodes, arguments.seed, greedy)
     print("Returns:", ", ".join(f"{value:.1f}" for value in played.returns))
     return 0
 

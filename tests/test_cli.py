@@ -399,11 +399,53 @@ def test_evaluates_in_the_environment_of_the_run(copied, capsys):
     assert json.loads(capsys.readouterr().out)["min"] > 1
 
 
+def test_evaluates_as_the_run_did(copied, capsys):
+    agent = str(copied / "agent.keras")
+    evaluate = ["evaluate", agent, "CartPole-v1", "--episodes", "40"]
+    assert cli.main(evaluate) == 0
+    greedy = capsys.readouterr().out
+    path = copied / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["evaluate"]["greedy"] = False
+    path.write_text(json.dumps(settings))
+    assert cli.main(evaluate) == 0
+    exploring = capsys.readouterr().out
+    assert exploring.startswith("Return with exploration, over 40 episodes:")
+    result = rl.evaluate(agent, "CartPole-v1", episodes=40, greedy=False)
+    assert f" {result['mean']:.1f} +- " in exploring
+    assert exploring.split(":")[1] != greedy.split(":")[1]
+
+
+def test_videos_are_of_the_environment_of_the_run(copied, monkeypatch, capsys):
+    path = copied / "settings.json"
+    settings = json.loads(path.read_text())
+    pong = rl.presets.get("dqn", "ALE/Pong-v5")
+    settings |= {"env_id": "ALE/Pong-v5", "env": pong["env"]}
+    path.write_text(json.dumps({**settings, "evaluate": pong["evaluate"]}))
+    made = []
+
+    class Recorder(rl.callbacks.RecordVideo):
+        def record(self, agent):
+            made.append(self)
+            return "a video"
+
+    monkeypatch.setattr(rl.callbacks, "RecordVideo", Recorder)
+    agent, videos = str(copied / "agent.keras"), str(copied / "videos")
+    assert cli.main(["play", agent, "ALE/Pong-v5", "--video", videos]) == 0
+    [recorder] = made
+    assert recorder.max_images == 3_000 and not recorder.greedy
+
+
 def test_says_that_there_is_no_preset(tmp_path, capsys):
     # DQN refuses continuous actions: nothing is trained.
     arguments = ["train", "dqn", "Pendulum-v1", "--log-dir", str(tmp_path)]
     assert cli.main(arguments) == 2
-    assert "no preset of dqn for Pendulum-v1" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "no preset of dqn for Pendulum-v1: using its defaults" in output
+    arguments = ["train", "dqn", "ALE/Asterix-v5", "--env-steps", "1"]
+    assert cli.main([*arguments, "--log-dir", str(tmp_path)]) == 2
+    output = capsys.readouterr().out
+    assert "for ALE/Asterix-v5: using that of other Atari games" in output
 
 
 def test_commands_are_shown_as_they_can_be_typed(tmp_path, monkeypatch):

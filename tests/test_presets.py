@@ -1,3 +1,5 @@
+import inspect
+
 import gymnasium
 import pytest
 
@@ -246,6 +248,27 @@ def test_the_games_of_atari_have_the_same_preset():
                 10_000_000,
             }
         assert all(game == games[0] for game in games)
+
+
+def test_other_games_of_atari_have_that_preset_too():
+    for name, environments in presets.names().items():
+        if "ALE/Qbert-v5" in environments:
+            known = presets.get(name, "ALE/Qbert-v5")
+            other = presets.get(name, "ALE/Asterix-v5")
+            assert other == {**known, "score": None}
+
+
+def test_all_arguments_of_atari_can_be_set():
+    known = inspect.signature(rl.envs.atari).parameters
+    settings = presets.get("dqn", "ALE/Pong-v5")["env"]
+    elsewhere = {"game", "seed", "num_threads", "render_mode", "changes"}
+    assert known.keys() - elsewhere < settings.keys()
+    usual = {name: known[name].default for name in known.keys() & settings}
+    del usual["num_envs"]
+    assert {name: settings[name] for name in usual} == usual
+    presets.override({"env": settings}, {"env.noop_max": 0, "env.size": 42})
+    with rl.envs.make("ALE/Pong-v5", **settings) as envs:
+        assert envs.single_observation_space.shape == (42, 42, 4)
 
 
 def test_no_two_settings_are_one():

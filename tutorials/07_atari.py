@@ -44,8 +44,9 @@ assert (following[..., :3] == obs[..., 1:]).all()
 
 # --- Lives ------------------------------------------------------------------
 # In Breakout one has five. To lose one should cost something, though the game
-# goes on: the step terminates what a value sums up, not the episode. The
-# environments say which steps were so; the score that is logged is the game's.
+# goes on: such a step counts as terminated, so that its value has no rewards of
+# later lives in it, but the episode goes on. The environments say which steps
+# these were; the score that is logged is the whole game's.
 
 lost = ended = 0
 for _ in range(400):
@@ -56,8 +57,7 @@ print(f"Random play: {lost} lives lost beside the last ones of {ended} games")
 assert lost == 4 * ended or abs(lost - 4 * ended) <= 4 * 8
 
 # --- What is stored ---------------------------------------------------------
-# Of two observations that follow each other three quarters are the same. A
-# million of them, each with its successor, would take 56 GB; the replay stores
+# Observations share frames with those before them. A million of them, each with its successor, would take 56 GB; the replay stores
 # each picture once, 7 GB, and puts the stacks together when they are drawn.
 
 replay = rl.data.Replay(envs, capacity=8_000, gamma=0.99, clip_rewards=True)
@@ -123,7 +123,7 @@ history = agent.fit(
         rl.callbacks.Collect(envs, rollout),
         # An animated image, in the folder and in TensorBoard's "Images".
         rl.callbacks.RecordVideo(
-            "ALE/Pong-v5", FOLDER, every=2, max_frames=60, size=42
+            "ALE/Pong-v5", FOLDER, every=2, max_images=60, size=42
         ),
     ],
     verbose=0,
@@ -133,8 +133,8 @@ print("Steps a second:", *map(round, history["env_steps_per_second"]))
 assert np.isfinite(history["loss"]).all()
 assert list(FOLDER.rglob("*.gif"))
 
-# The whole of it, with settings of our own for Pong, and with the literature's
-# for the other games:
+# The whole of it, with settings of our own for Pong, and for the other games
+# with those of papers (but for a tenth of the replay and a fifth of the steps):
 #
 #     keras-rl2x train ppo ALE/Pong-v5 --set network.dtype=mixed_bfloat16
 #     keras-rl2x train rainbow ALE/Breakout-v5 --set env.protocol=sticky

@@ -19,7 +19,7 @@ MOST_FPS = 50
 
 
 class RecordVideo(keras.callbacks.Callback):
-    """Records greedy episodes, as animated images.
+    """Records episodes, as animated images.
 
     Each recording is a file `episode_<env_steps>.gif` in `directory`, and an
     animated image in TensorBoard's "Images", against environment steps.
@@ -32,12 +32,14 @@ class RecordVideo(keras.callbacks.Callback):
             to 10.
         episodes: Integer, how many to record one after the other. Defaults
             to 1.
-        max_frames: Integer, where to cut a recording, which has at most 50
-            frames for a second of the environment. Defaults to 3,000, more than
+        max_images: Integer, where to cut a recording, which has at most 50
+            images for a second of the environment. Defaults to 3,000, more than
             a game of Pong.
         width: Integer, to how many pixels to shrink a wider image. Defaults
             to 320.
         seed: Integer seed of the environment. Defaults to 1000.
+        greedy: Boolean, whether the agent plays without exploration. Defaults
+            to `True`.
         **kwargs: As in `rl.envs.make`.
 
     Raises:
@@ -53,18 +55,20 @@ class RecordVideo(keras.callbacks.Callback):
         directory,
         every=10,
         episodes=1,
-        max_frames=3_000,
+        max_images=3_000,
         width=320,
         seed=1_000,
+        greedy=True,
         **kwargs,
     ):
         super().__init__()
         self.directory = str(directory)
         self.every = arguments.integer(every=every)
         self.episodes = arguments.integer(episodes=episodes)
-        self.max_frames = arguments.integer(max_frames=max_frames)
+        self.max_images = arguments.integer(max_images=max_images)
         self.width = arguments.integer(width=width)
         self.seed = arguments.integer(0, seed=seed)
+        self.greedy = arguments.boolean(greedy=greedy)
         self._make = functools.partial(envs.make, env, **kwargs)
         with self._rendered() as environments:
             # It fails now, if it does, and not after hours.
@@ -94,7 +98,7 @@ class RecordVideo(keras.callbacks.Callback):
         def render():
             if next(steps) % thinned == 0:
                 frames.append(self._shrink(_image(environments)))
-            return len(frames) == self.max_frames
+            return len(frames) == self.max_images
 
         # Closed each time: a renderer that is closed later, when Python gets
         # round to it, may take that of other environments along (pygame's).
@@ -103,7 +107,7 @@ class RecordVideo(keras.callbacks.Callback):
             fps = environments.metadata.get("render_fps", 30)
             thinned = math.ceil(fps / MOST_FPS)
             self._policy.play(
-                environments, self.episodes, self.seed, on_step=render
+                environments, self.episodes, self.seed, self.greedy, render
             )
         env_steps = int(agent.env_steps.numpy())
         image = _animate(frames, fps / thinned)

@@ -14,6 +14,7 @@ import copy
 import difflib
 
 from keras_rl2x.presets import a2c
+from keras_rl2x.presets import atari
 from keras_rl2x.presets import c51
 from keras_rl2x.presets import crossq
 from keras_rl2x.presets import ddpg
@@ -69,7 +70,7 @@ def get(algorithm, env_id):
     Args:
         algorithm: String, such as `"dqn"`.
         env_id: String, or `None`. An environment without a preset gets the
-            algorithm's defaults.
+            algorithm's defaults, an Atari game what other games have.
 
     Returns:
         Nested dict, a copy.
@@ -85,8 +86,15 @@ def get(algorithm, env_id):
         )
     settings = {}
     _merge(settings, module.DEFAULT)
-    _merge(settings, module.ENVS.get(env_id, {}))
+    _merge(settings, _of_env(module.ENVS, env_id))
     return settings
+
+
+def _of_env(known, env_id):
+    """What a module's presets say of an environment."""
+    if env_id not in known and str(env_id).startswith("ALE/"):
+        return {**known.get(atari.OTHERS, {}), "score": None}
+    return known.get(env_id, {})
 
 
 def override(settings, values):

@@ -31,6 +31,7 @@ ENVS = {
         {
             **dqn.ATARI,
             "optimizer": {"learning_rate": 2.5e-4, "epsilon": 0.01 / 32},
+            "target": dqn.RARE_TARGETS,
         }
     ),
     "keras_rl2x/Bricks-v0": dqn.BRICKS,

@@ -1,11 +1,11 @@
 """DQN. Data only; see `keras_rl2x.presets`.
 
 They begin from the field's presets, on which three CartPole seeds in ten fell
-far short when we ran them, and change two things: returns over several steps
-(but for Acrobot), which carry rewards back sooner, and a learning rate that
-falls to 0, without which the last policy is whichever the noise left. What each
-change is worth was tried on two to four seeds only; benchmarks/results/ has the
-whole presets over all seeds.
+far short when we ran them. All are double; those of classic control change two
+things more: returns over several steps (but for Acrobot), which carry rewards
+back sooner, and a learning rate that falls to 0, without which the last policy
+is whichever the noise left. What each change is worth was tried on two to four
+seeds only; benchmarks/results/ has the whole presets over all seeds.
 """
 
 from keras_rl2x.presets import atari
@@ -81,10 +81,13 @@ ATARI = {
     "target": {"every": 1_000},
 }
 
-# The papers of QR-DQN, IQN and Munchausen have this learning rate and epsilon.
+# In the papers of C51, Rainbow, QR-DQN, IQN and Munchausen targets move as
+# rarely; the last three have this learning rate and epsilon.
+RARE_TARGETS = {"every": 2_000}
 ATARI_OF_SMALL_STEPS = {
     **ATARI,
     "optimizer": {"learning_rate": 5e-5, "epsilon": 0.01 / 32},
+    "target": RARE_TARGETS,
 }
 
 # For all of the family, to compare them. With these DQN earns 24 on one seed.

@@ -33,7 +33,7 @@ ENVS = {
             "agent": {},
             "optimizer": {"learning_rate": 6.25e-5, "epsilon": 1.5e-4},
             "replay": {**dqn.ATARI["replay"], "n_step": 3},
-            "target": {"every": 2_000},
+            "target": dqn.RARE_TARGETS,
         }
     ),
     "keras_rl2x/Bricks-v0": {

@@ -8,6 +8,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from PIL import Image
 
 import keras_rl2x as rl
+from keras_rl2x.acting import Policy
 from keras_rl2x.envs import toy
 from tests.callbacks.living import Living
 
@@ -74,7 +75,7 @@ def test_records_every_second_epoch(living, tmp_path):
 
 def test_records_now_and_again(living, tmp_path):
     record = rl.callbacks.RecordVideo(
-        "CartPole-v1", tmp_path, episodes=50, max_frames=12
+        "CartPole-v1", tmp_path, episodes=50, max_images=12
     )
     with Image.open(record.record(living.agent)) as image:
         assert sum(milliseconds(image)) == 12 * 20
@@ -95,12 +96,29 @@ def test_a_second_lasts_a_second(
     record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path, episodes=50)
     steps = 12 * each
     with monkeypatch.context() as patch:
-        patch.setattr(record, "max_frames", 12)
+        patch.setattr(record, "max_images", 12)
         with Image.open(record.record(living.agent)) as image:
             shown = milliseconds(image)
     assert {time % duration for time in shown} == {0}
     assert sum(shown) == 12 * duration
     assert abs(sum(shown) / 1_000 - steps / fps) < 0.2 * steps / fps
+
+
+def test_plays_greedily_or_not(living, tmp_path, monkeypatch):
+    played = []
+    play = Policy.play
+
+    def look(self, envs, episodes, seed, greedy=True, on_step=None):
+        played.append(greedy)
+        return play(self, envs, episodes, seed, greedy, on_step)
+
+    monkeypatch.setattr(Policy, "play", look)
+    for arguments in ({}, {"greedy": False}):
+        record = rl.callbacks.RecordVideo("CartPole-v1", tmp_path, **arguments)
+        record.record(living.agent)
+    assert played == [True, False]
+    with pytest.raises(ValueError, match="`greedy` must be `True`"):
+        rl.callbacks.RecordVideo("CartPole-v1", tmp_path, greedy=1)
 
 
 def test_records_alike(living, tmp_path):
@@ -172,7 +190,7 @@ def test_faults_of_the_environment_are_not_covered_up(tmp_path):
         rl.callbacks.RecordVideo(Broken, tmp_path, sise=2)
 
 
-@pytest.mark.parametrize("name", ["every", "episodes", "max_frames", "width"])
+@pytest.mark.parametrize("name", ["every", "episodes", "max_images", "width"])
 def test_wrong_numbers(name, tmp_path):
     with pytest.raises(ValueError, match=f"{name}=0"):
         rl.callbacks.RecordVideo("CartPole-v1", tmp_path, **{name: 0})

@@ -13,8 +13,9 @@ from ale_py.vector_env import AtariVectorEnv
 import keras_rl2x as rl
 from keras_rl2x.acting import Driver
 from keras_rl2x.acting.driver import play_episodes
-from keras_rl2x.envs.atari import PROTOCOLS
-from keras_rl2x.envs.atari import rom_of
+from keras_rl2x.envs.ale import PROTOCOLS
+from keras_rl2x.envs.ale import rom_of
+from keras_rl2x.envs.ale import settings_of
 from keras_rl2x.envs.frames import EpisodicLife
 from keras_rl2x.envs.frames import FrameStack
 from keras_rl2x.envs.frames import episode_over
@@ -244,6 +245,22 @@ def test_make_knows_the_ids_of_atari():
 
 
 @pytest.mark.parametrize(
+    "name", ["PongNoFrameskip-v4", "PongNoFrameskip-v0", "Pong-v0"]
+)
+def test_make_refuses_the_old_ids_of_atari(name):
+    assert name in gymnasium.registry
+    with pytest.raises(ValueError, match='"Pong", and its protocol'):
+        rl.envs.make(name)
+
+
+def test_what_is_none_is_as_in_the_protocol():
+    for protocol, settings in PROTOCOLS.items():
+        nothing = dict.fromkeys(settings)
+        assert settings_of(protocol, nothing) == settings
+        assert settings_of(protocol, {"noop_max": 7})["noop_max"] == 7
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"game": "Pongg"}, "no Atari game 'Pongg'. Close to it: .'pong'"),
@@ -254,6 +271,8 @@ def test_make_knows_the_ids_of_atari():
             'vectorization="sync"',
         ),
         ({"sticky": 0.25}, "repeat_action_probability.*Received: .'sticky'"),
+        ({"frameskip": 2}, "no argument 'frameskip'.*`frame_skip`"),
+        ({"seed": 1.5}, "`seed` must be an integer >= 0"),
         ({"game": "UpNDwn"}, "no Atari game.*Close to it: .'up_n_down'"),
         ({"game": "Pong-v5", "vectorization": "c"}, "'native'.*'c'"),
         *(
@@ -283,10 +302,11 @@ def test_bad_arguments(arguments, message):
         ("num_threads", -1, "an integer >= 0"),
         ("noop_max", -1, "an integer >= 0"),
         ("repeat_action_probability", 2.0, "a number from 0 to 1"),
-        ("repeat_action_probability", None, "a number from 0 to 1"),
+        ("repeat_action_probability", "0.5", "a number from 0 to 1"),
         ("repeat_action_probability", float("nan"), "a number from 0 to 1"),
         ("episodic_life", "no", "`True` or `False`"),
-        ("fire_reset", None, "`True` or `False`"),
+        ("fire_reset", 0, "`True` or `False`"),
+        ("grayscale", "no", "`True` or `False`"),
         ("full_action_space", 1, "`True` or `False`"),
     ],
 )

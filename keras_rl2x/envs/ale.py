@@ -1,6 +1,7 @@
 """The games of the Arcade Learning Environment, as agents see them."""
 
 import difflib
+import functools
 import os
 import re
 
@@ -18,7 +19,8 @@ from keras_rl2x import extras
 
 # What differs between the ways in which the literature plays.
 PROTOCOLS = {
-    # Mnih et al., 2015, and all that compare with it.
+    # Mnih et al., 2015, and those who compare with it. The button that begins a
+    # game is of Baselines (Dhariwal et al., 2017).
     "deepmind": {
         "repeat_action_probability": 0.0,
         "episodic_life": True,
@@ -26,7 +28,8 @@ PROTOCOLS = {
         "noop_max": 30,
         "full_action_space": False,
     },
-    # Machado et al., 2018, as in Dopamine and in Gymnasium's `ALE/...-v5`.
+    # Castro et al., 2018 (Dopamine), and Gymnasium's `ALE/...-v5`: that of
+    # Machado et al., 2018, but for their 18 actions in all games.
     "sticky": {
         "repeat_action_probability": 0.25,
         "episodic_life": False,
@@ -35,6 +38,9 @@ PROTOCOLS = {
         "full_action_space": False,
     },
 }
+
+
+_OLD_ID = re.compile(r"(NoFrameskip|Deterministic)?-v[04]$")
 
 
 def settings_of(protocol, changes):
@@ -54,32 +60,40 @@ def settings_of(protocol, changes):
             f"Received: {protocol=}"
         )
     settings = PROTOCOLS[protocol]
-    if not changes.keys() <= settings.keys():
+    unknown = sorted(changes.keys() - settings.keys())
+    if unknown:
         raise ValueError(
-            "Beside the arguments of `envs.atari`, those of its protocol "
-            f"can be given: {sorted(settings)}. Received: {sorted(changes)}"
+            f"`envs.atari` has no argument {unknown[0]!r}. Beside those in its "
+            "signature (`frame_skip`, `size` and others), those of the "
+            f"protocol can be given: {sorted(settings)}. Received: {unknown}"
         )
-    settings = {**settings, **changes}
+    given = {name: x for name, x in changes.items() if x is not None}
+    settings = {**settings, **given}
     settings["noop_max"] = arguments.integer(0, noop_max=settings["noop_max"])
     for name in ("episodic_life", "fire_reset", "full_action_space"):
-        if not isinstance(settings[name], bool):
-            raise ValueError(
-                f"`{name}` must be `True` or `False`. "
-                f"Received: {name}={settings[name]!r}"
-            )
+        arguments.boolean(**{name: settings[name]})
     sticky = settings["repeat_action_probability"]
     sticky = float(arguments.fraction(repeat_action_probability=sticky))
     settings["repeat_action_probability"] = sticky
     return settings
 
 
+def names_game(env_id):
+    """Whether an id of Gymnasium is that of a game: `"ALE/Pong-v5"`, or of old.
+
+    Args:
+        env_id: String.
+    """
+    game, versions = _OLD_ID.subn("", env_id)
+    return env_id.startswith("ALE/") or bool(versions and _key(game) in _roms())
+
+
 def rom_of(game):
     """The name of a game's file: `"ms_pacman"` for `"ALE/MsPacman-v5"`."""
-    # Where the file of "UpNDown" has its underscores, nothing tells.
-    known = {rom.replace("_", ""): rom for rom in roms.get_all_rom_ids()}
+    known = _roms()
     name = re.sub(r"^ALE/|-v5$", "", str(game))
-    alone = re.sub(r"(NoFrameskip|Deterministic)?-v[04]$", "", name)
-    key = re.sub(r"[_ ]", "", alone).lower()
+    alone = _OLD_ID.sub("", name)
+    key = _key(alone)
     if key not in known:
         near = difflib.get_close_matches(key, known, 3, 0.5)
         raise ValueError(
@@ -94,6 +108,18 @@ def rom_of(game):
             f'it is protocol="deepmind". Received: {game=}'
         )
     return known[key]
+
+
+def _key(game):
+    """A game's name without what is written in different ways."""
+    return re.sub(r"[_ ]", "", game).lower()
+
+
+@functools.cache
+def _roms():
+    """Dict from the keys of games to the names of their files."""
+    # Where the file of "UpNDown" has its underscores, nothing tells.
+    return {_key(rom): rom for rom in roms.get_all_rom_ids()}
 
 
 class Native(AtariVectorEnv):
@@ -170,7 +196,9 @@ def wrapped(
 ):
     """One game, with Gymnasium's wrappers."""
     extras.require(
-        "cv2", "opencv-python-headless", "Atari without C++ vectorization"
+        "cv2",
+        "opencv-python-headless",
+        "Atari with Gymnasium's wrappers, as for videos,",
     )
     env = ale_py.AtariEnv(
         rom,
