@@ -57,8 +57,9 @@ print(f"Random play: {lost} lives lost beside the last ones of {ended} games")
 assert lost == 4 * ended or abs(lost - 4 * ended) <= 4 * 8
 
 # --- What is stored ---------------------------------------------------------
-# Observations share frames with those before them. A million of them, each with its successor, would take 56 GB; the replay stores
-# each picture once, 7 GB, and puts the stacks together when they are drawn.
+# Observations share frames with those before them. A million of them, each with
+# its successor, would take 56 GB; the replay stores each picture once, in 7 GB,
+# and puts the stacks together when they are drawn.
 
 replay = rl.data.Replay(envs, capacity=8_000, gamma=0.99, clip_rewards=True)
 naive = 8_000 * 2 * obs[0].nbytes

@@ -27,8 +27,9 @@ class TRPO(Agent):
         action_space: As in `PPO`.
         critic: Another `keras.Model`, for the value: it cannot share the
             policy's features, which only the constrained step may move.
-        max_kl: Float, the mean KL divergence that a step may have. Defaults
-            to 0.01.
+        max_kl: Float, or a `keras.optimizers.schedules.LearningRateSchedule`
+            over environment steps: the mean KL divergence that a step may
+            have. Defaults to 0.01.
         lambda_: Float in [0, 1], as in `PPO`. Defaults to 0.95.
         cg_iterations: Integer, products with the Fisher matrix per update.
             Defaults to 15.
@@ -121,7 +122,9 @@ class TRPO(Agent):
             normalize_rewards,
             noise_correlation,
         )
-        self.max_kl = arguments.positive(max_kl=max_kl)
+        if not callable(max_kl):
+            arguments.positive(max_kl=max_kl)
+        self.max_kl = max_kl
         self.lambda_ = arguments.fraction(lambda_=lambda_)
         self.cg_iterations = arguments.integer(cg_iterations=cg_iterations)
         self.cg_damping = arguments.nonnegative(cg_damping=cg_damping)
@@ -148,7 +151,9 @@ class TRPO(Agent):
         return on_policy.prepare(self, rows, self.lambda_)
 
     def train_step(self, batch):
-        weight = batch["weight"]
+        weight, max_kl = batch["weight"], self.max_kl
+        if callable(max_kl):
+            max_kl = max_kl(self.env_steps)
         old = keras.ops.stop_gradient(self.policy_network(batch["obs"]))
         advantage = ops.normalize(batch["advantage"], weight)
         variables = self.policy_network.trainable_variables
@@ -175,12 +180,12 @@ class TRPO(Agent):
         )
         direction = ops.conjugate_gradient(fisher, gradient, self.cg_iterations)
         curvature = keras.ops.sum(direction * fisher(direction))
-        step = direction * keras.ops.sqrt(2 * self.max_kl / curvature)
+        step = direction * keras.ops.sqrt(2 * max_kl / curvature)
         size, improvement, divergence = line_search(
             variables,
             step,
             lambda: (surrogate() - before, kl()),
-            self.max_kl,
+            max_kl,
             self.line_search_steps,
             self.line_search_shrink,
         )
@@ -229,7 +234,7 @@ class TRPO(Agent):
         return {
             **super().get_config(),
             **on_policy.get_config(self),
-            "max_kl": self.max_kl,
+            "max_kl": keras.saving.serialize_keras_object(self.max_kl),
             "lambda_": self.lambda_,
             "cg_iterations": self.cg_iterations,
             "cg_damping": self.cg_damping,

@@ -32,7 +32,7 @@ from keras_rl2x.presets import tqc
 from keras_rl2x.presets import trpo
 
 # Numbers that may also be schedules.
-_SCHEDULED = ("learning_rate", "agent.clip", "agent.noise")
+_SCHEDULED = ("learning_rate", "agent.clip", "agent.max_kl", "agent.noise")
 
 _ALGORITHMS = {
     "a2c": a2c,

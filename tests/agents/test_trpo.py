@@ -314,6 +314,19 @@ def test_every_step_keeps_the_constraint_and_improves(env):
     np.testing.assert_array_equal(steps.moved, accepted)
 
 
+@pytest.mark.parametrize(("env_steps", "now"), [(0, 1e-3), (25, 8e-4)])
+def test_the_constraint_may_shrink(env_steps, now):
+    falling = keras.optimizers.schedules.PolynomialDecay(1e-3, 100, 2e-4)
+    moved = []
+    for max_kl in (falling, now):
+        agent = linear(max_kl=max_kl)
+        batch = on_policy_batch(agent)
+        agent.env_steps.assign(env_steps)
+        agent.train_step(batch)
+        moved.append(policy_weights(agent))
+    np.testing.assert_allclose(*moved, rtol=1e-5, atol=1e-7)
+
+
 def test_the_critic_learns_in_minibatches():
     agent = linear(critic_passes=7, critic_minibatch_size=8)
     agent.compile(keras.optimizers.SGD(0.01))
