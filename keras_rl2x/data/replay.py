@@ -5,8 +5,8 @@ import tensorflow as tf
 from keras_rl2x import arguments
 from keras_rl2x import ops
 from keras_rl2x.compiled import Compiled
+from keras_rl2x.data.memory import cell_bytes
 from keras_rl2x.data.stream import Stream
-from keras_rl2x.data.stream import cell_bytes
 from keras_rl2x.data.stream import cell_spec
 from keras_rl2x.data.stream import in_order
 from keras_rl2x.data.stream import signature

@@ -8,11 +8,11 @@ from keras_rl2x import arguments
 from keras_rl2x import ops
 from keras_rl2x import spaces
 from keras_rl2x.compiled import Compiled
+from keras_rl2x.data.memory import cell_bytes
+from keras_rl2x.data.memory import check_memory
 from keras_rl2x.data.minibatches import check
 from keras_rl2x.data.minibatches import orders
-from keras_rl2x.data.stream import cell_bytes
 from keras_rl2x.data.stream import cell_spec
-from keras_rl2x.data.stream import check_memory
 from keras_rl2x.data.stream import in_order
 from keras_rl2x.data.stream import signature
 

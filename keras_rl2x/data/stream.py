@@ -1,7 +1,5 @@
 """Rows of time x environments: everything collected is stored once."""
 
-import os
-
 import numpy as np
 import optree
 import tensorflow as tf
@@ -9,6 +7,8 @@ import tensorflow as tf
 from keras_rl2x import spaces
 from keras_rl2x.data import frames
 from keras_rl2x.data import state_files
+from keras_rl2x.data.memory import cell_bytes
+from keras_rl2x.data.memory import check_memory
 
 
 def cell_spec(envs):
@@ -42,37 +42,6 @@ def signature(envs, steps=None):
 
     spec, num_envs = cell_spec(envs), int(envs.num_envs)
     return specs(spec, steps, num_envs), specs(spec["obs"], num_envs)
-
-
-def cell_bytes(spec):
-    """Integer, the memory that one cell takes; `spec` as `cell_spec` gives."""
-    return sum(
-        int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
-        for leaf in optree.tree_leaves(spec)
-    )
-
-
-def check_memory(nbytes, cells, fix):
-    """Refuses what would not fit into this machine's memory.
-
-    Args:
-        nbytes: Integer, what it would take.
-        cells: Integer, for how many cells.
-        fix: String, what to lower, with a place for how many cells would fit.
-
-    Raises:
-        MemoryError: If it is more than the machine has.
-    """
-    if not hasattr(os, "sysconf"):  # Windows cannot tell.
-        return
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if nbytes > machine:
-        fits = int(0.8 * machine / nbytes * cells)
-        raise MemoryError(
-            f"{cells:,} cells (time x environments) need {nbytes / 1e9:.1f} "
-            f"GB, and this machine has {machine / 1e9:.1f} GB of memory: lower "
-            f"{fix.format(fits)}."
-        )
 
 
 class Stream:

@@ -11,8 +11,9 @@ from gymnasium import spaces
 from hypothesis import strategies as st
 
 from keras_rl2x import data
+from keras_rl2x.data import memory
 from keras_rl2x.data import state_files
-from keras_rl2x.data.stream import cell_bytes
+from keras_rl2x.data.memory import cell_bytes
 from keras_rl2x.data.stream import cell_spec
 from tests.data.lives import Life
 from tests.data.lives import check_batch
@@ -348,6 +349,18 @@ def test_more_than_the_memory_is_refused(kind, monkeypatch):
     assert 0.7 < replay.nbytes / 409_600 < 0.9
     with pytest.raises(MemoryError):
         kind(environments(2), 1.3 * replay.capacity, 0.9)
+
+
+def test_a_container_may_have_less_memory(monkeypatch, tmp_path):
+    limit = tmp_path / "limit"
+    paths = str(tmp_path / "of another version"), str(limit)
+    monkeypatch.setattr(memory, "_LIMITS", paths)
+    for text in ("", "max\n"):
+        limit.write_text(text)
+        data.Replay(environments(2), 1_000, 0.9)
+    limit.write_text("20000\n")
+    with pytest.raises(MemoryError, match="this machine has 0.0 GB"):
+        data.Replay(environments(2), 1_000, 0.9)
 
 
 # Saving.
