@@ -153,7 +153,11 @@ class Agent(keras.Model):
             Array `[N, ...]`.
         """
         obs = space_checks.as_batch(self, obs)
-        policy = self.policy if explore else networks.without_noise(self.policy)
+        policy = self.policy
+        if explore:
+            networks.resample_noise(policy, self.seed_generator)
+        else:
+            policy = networks.without_noise(policy)
         outputs = policy(networks.with_memory(self.policy, obs))
         outputs = keras.tree.map_structure(np.array, outputs)
         if self.memory_size:
