@@ -3,29 +3,16 @@
 import collections
 
 import keras
-from gymnasium.spaces import Box
 
 from keras_rl2x import agents
 from keras_rl2x import callbacks
+from keras_rl2x import compose_networks
 from keras_rl2x import data
-from keras_rl2x import networks
 from keras_rl2x import presets
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "rmsprop": keras.optimizers.RMSprop,
-}
-
-NORMALIZATIONS = {
-    "batch_renormalization": networks.BatchRenormalization,
-    "layer": keras.layers.LayerNormalization,
-}
-
-CONVOLUTIONAL = {
-    "nature_cnn": networks.nature_cnn,
-    "nips_cnn": networks.nips_cnn,
-    "impala_cnn": networks.impala_cnn,
-    "minatar_cnn": networks.minatar_cnn,
 }
 
 Parts = collections.namedtuple(
@@ -154,7 +141,7 @@ def _make_agent(
     actions, seed = environments.single_action_space, settings["seed"]
     arguments = {
         **_schedules(settings["agent"], settings["env_steps"]),
-        **_make_networks(space, actions, seed, **settings["network"]),
+        **compose_networks.make(settings, space, actions),
     }
     # Schedules are over the steps of their own optimizer.
     actor_updates = updates // settings["agent"].get("actor_every", 1)
@@ -170,98 +157,12 @@ def _make_agent(
     return agent
 
 
-def _make_networks(
-    space,
-    actions,
-    seed,
-    own_critic=False,
-    critics=0,
-    critic_units=None,
-    normalization=None,
-    **arguments,
-):
-    """Arguments of an agent: its `network`, and `critic` or `critics`."""
-    if normalization is not None:
-        arguments["normalization"] = _find(
-            NORMALIZATIONS, "network.normalization", normalization
-        )
-    of_critics = dict(arguments)
-    # A critic is told the action if that is real; of others it gives all
-    # values.
-    if isinstance(actions, Box):
-        of_critics["action_space"] = actions
-    if critic_units is not None:
-        of_critics["units"] = critic_units
-    # With the same seed a critic would begin as a copy of the policy.
-    seeds = range(seed + 1_000_000, seed + 1_000_000 + critics)
-    made = [_make_network(space, one, **of_critics) for one in seeds]
-    found = {"network": _make_network(space, seed, **arguments)}
-    if own_critic:
-        found["critic"] = _make_network(space, seed + 1_000_000, **arguments)
-    if critics:
-        found |= {"critic": made[0]} if critics == 1 else {"critics": made}
-    return found
-
-
 def _make_optimizer(settings, updates):
     arguments = _schedules(settings, updates)
-    kind = _find(OPTIMIZERS, "optimizer.kind", arguments.pop("kind"))
-    return kind(**arguments)
-
-
-def _find(table, setting, name):
-    """What a setting names in a table; refused if it is not there."""
-    if name not in table:
-        raise ValueError(
-            f"`{setting}` must be one of {sorted(table)}. Received: {name!r}"
-        )
-    return table[name]
-
-
-def _kind_for(shape):
-    """The network of observations of a shape, by the pixels of an image."""
-    pixels = min(shape[:2]) if len(shape) == 3 else 0
-    for kind, least in (("nature_cnn", 36), ("minatar_cnn", 7)):
-        if pixels >= least:
-            return kind
-    return "mlp"
-
-
-def _make_network(
-    space, seed, kind, memory=0, dtype=None, noisy=False, **arguments
-):
-    if kind == "auto":
-        kind = _kind_for(space.shape or ())
-    convolutional = kind in CONVOLUTIONAL
-    if memory and convolutional:
-        raise ValueError(
-            "`network.memory` comes after dense layers, not after a "
-            "convolutional network: leave it 0, and stack frames in the "
-            f"environment. Received: {memory}, for observations of shape "
-            f"{space.shape}"
-        )
-    if dtype is not None and not convolutional:
-        raise ValueError(
-            "`network.dtype` is for convolutional networks only: leave it "
-            f"`None` where there are none. Received: {dtype!r}"
-        )
-    if memory:
-        return networks.lstm(space, memory=memory, seed=seed, **arguments)
-    if convolutional:
-        normalization = arguments.get("normalization")
-        return CONVOLUTIONAL[kind](
-            space,
-            seed=seed,
-            normalization=normalization,
-            dtype=dtype,
-            noisy=noisy,
-        )
-    if kind == "mlp":
-        return networks.mlp(space, seed=seed, noisy=noisy, **arguments)
-    raise ValueError(
-        "`network.kind` must be one of "
-        f"{['auto', 'mlp', *CONVOLUTIONAL]}. Received: {kind!r}"
+    kind = compose_networks.find(
+        OPTIMIZERS, "optimizer.kind", arguments.pop("kind")
     )
+    return kind(**arguments)
 
 
 def _make_replay(environments, settings, updates):

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(keras_rl2x.__file__).parent
 LEVELS = [
     {"training", "cli"},
     {"compose", "run_folder"},
+    {"compose_networks"},
     {"presets", "distributed"},
     {"agents", "callbacks"},
     {"networks", "data", "acting"},

@@ -142,8 +142,9 @@ def test_the_network_fits_the_picture(shape, name):
 
 
 def test_no_memory_of_pictures():
-    settings = presets.get("ppo", "keras_rl2x/CartPoleNoVelocity-v0")
-    settings.update(seed=0, algorithm="ppo")
+    env_id = "keras_rl2x/CartPoleNoVelocity-v0"
+    settings = presets.get("ppo", env_id)
+    settings.update(seed=0, algorithm="ppo", env_id=env_id)
     envs = rl.envs.make(
         lambda **_: Pictures((36, 36, 1)), settings["env"]["num_envs"]
     )
@@ -152,13 +153,15 @@ def test_no_memory_of_pictures():
 
 
 def test_network_kinds(tmp_path):
-    run = train(tmp_path / "auto", Pictures, env_steps=60)
+    usual = {"network.units": presets.get("dqn", None)["network"]["units"]}
+    run = train(tmp_path / "auto", Pictures, env_steps=60, overrides=usual)
     assert run.agent.network.name == "nature_cnn"
     run = train(
         tmp_path / "impala",
         Pictures,
         env_steps=60,
         overrides={
+            **usual,
             "network.kind": "impala_cnn",
             "network.dtype": "mixed_bfloat16",
         },
@@ -166,6 +169,28 @@ def test_network_kinds(tmp_path):
     assert run.agent.network.name == "impala_cnn"
     layer = run.agent.network.get_layer(index=2)
     assert layer.compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "value"),
+    [
+        ("dqn", "units", [256]),
+        ("dqn", "kernel_initializer", "he_normal"),
+        ("ppo", "normalize", True),
+    ],
+)
+def test_settings_of_dense_networks_are_not_of_pictures(
+    algorithm, name, value, tmp_path
+):
+    with pytest.raises(
+        ValueError, match=f"'network.{name}'.* of dense.*'nature_cnn'.*36, 3"
+    ):
+        rl.train(
+            algorithm,
+            Pictures,
+            log_dir=tmp_path,
+            overrides={f"network.{name}": value},
+        )
 
 
 def test_critics_may_be_wider_and_normalized(tmp_path):

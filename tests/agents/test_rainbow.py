@@ -9,7 +9,7 @@ from gymnasium import spaces as gym
 
 import keras_rl2x as rl
 from keras_rl2x import agents
-from keras_rl2x import compose
+from keras_rl2x import compose_networks
 from keras_rl2x import presets
 from keras_rl2x.acting import Policy
 from keras_rl2x.envs import toy
@@ -229,7 +229,7 @@ def test_the_preset_is_the_agent():
 )
 def test_settings_make_networks_noisy(space):
     for noisy in (False, True):
-        network = compose._make_network(space, 0, "auto", noisy=noisy)
+        network = compose_networks._make_one(space, 0, "auto", noisy=noisy)
         kinds = [type(layer) for layer in network.layers]
         assert (rl.networks.NoisyDense in kinds) == noisy
         assert (keras.layers.Dense in kinds) != noisy
