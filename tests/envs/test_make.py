@@ -125,7 +125,7 @@ def test_seeds_decide():
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_seeds_of_numpy_and_lists_of_them(vectorization):
-    with envs.make("CartPole-v1", 2, vectorization) as made:
+    with envs.make("CartPole-v1", 2, vectorization=vectorization) as made:
         first = made.reset(seed=3)[0].copy()
         for seed in (np.int64(3), [3, 4], np.array([3, 4])):
             np.testing.assert_array_equal(made.reset(seed=seed)[0], first)
