@@ -332,7 +332,7 @@ def test_nan_in_one_of_several_observations():
 
 def test_other_processes_live_the_same_life():
     def life(vectorization):
-        with envs.make("CartPole-v1", 2, vectorization) as made:
+        with envs.make("CartPole-v1", 2, vectorization=vectorization) as made:
             driver = Driver(made)
             driver.reset(seed=3)
             return driver.run(
