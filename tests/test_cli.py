@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest.mock
 
 import keras
 import pytest
@@ -25,6 +26,13 @@ SMALL = [
     "replay.capacity=1000",
     "replay.prioritized=true",
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment():
+    """The command line sets variables, which are for its own process."""
+    with unittest.mock.patch.dict(os.environ):
+        yield
 
 
 def train(log_dir, *more, env="CartPole-v1", env_steps=600, epochs=2):
