@@ -235,19 +235,19 @@ def test_get_gives_a_copy():
 
 def test_the_games_of_atari_have_the_same_preset():
     for name, environments in presets.names().items():
-        games = [
-            presets.get(name, env)
-            for env in environments
-            if is_atari(env) and (name, env) != ("ppo", "ALE/Pong-v5")
-        ]
-        for game in games:
+        games = {
+            env: presets.get(name, env) for env in environments if is_atari(env)
+        }
+        for game in games.values():
             del game["score"]
-        if name == "pqn":  # One has a budget of its own.
-            assert {game.pop("env_steps") for game in games} == {
-                3_000_000,
-                10_000_000,
-            }
-        assert all(game == games[0] for game in games)
+        pong = games.pop("ALE/Pong-v5", None)
+        others = list(games.values())
+        assert all(game == others[0] for game in others)
+        # Of three it was tried for less than others ask for.
+        if others and name in ("dqn", "ppo", "pqn"):
+            assert pong["env_steps"] < 0.5 * others[0]["env_steps"]
+        elif others:
+            assert pong == others[0]
 
 
 def test_other_games_of_atari_have_that_preset_too():
