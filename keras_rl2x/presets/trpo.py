@@ -50,9 +50,14 @@ ENVS = {
         },
         "rollout": {"steps": 512},
     },
+    # With 0.01 to the end the last steps of one seed in ten undid what it had
+    # learned (-510, after -177).
     "Pendulum-v1": {
         "score": -200.0,
-        "agent": {"critic_passes": 15},
+        "agent": {
+            "max_kl": {"from": 0.01, "to": 0.0, "over": 1.0},
+            "critic_passes": 15,
+        },
         "rollout": {"gamma": 0.9},
     },
     "Acrobot-v1": {
