@@ -10,6 +10,7 @@ from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
+from keras_rl2x.agents import loss_checks
 from keras_rl2x.agents import saving
 from keras_rl2x.agents import space_checks
 from keras_rl2x.agents.fused_adam import fused
@@ -190,12 +191,12 @@ class Agent(keras.Model):
                 was built when other variables were trainable.
         """
         optimizer = optimizer or self.optimizer
-        fit_checks.check_moved(optimizer, variables)
+        loss_checks.check_moved(optimizer, variables)
         # Gradients are summed over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
             loss, aux = loss_fn()
-            fit_checks.check_losses(self)
+            loss_checks.check_losses(self)
             loss += fitting.penalty(variables)
             scaled = optimizer.scale_loss(loss / replicas)
         gradients = tape.gradient(scaled, variables)

@@ -31,7 +31,7 @@ class Evaluate(keras.callbacks.Callback):
         ValueError: If `episodes` is less than 1; from `fit`, if the agent
             cannot act in these environments.
         RuntimeError: From `fit`, if an environment fails.
-        faults.Diverged: From `fit`, a `ValueError`, if actions are not finite.
+        Diverged: From `fit`, a `ValueError`, if actions are not finite.
     """
 
     writes = ("val_return", "val_length")

@@ -39,7 +39,7 @@ PROTOCOLS = {
     },
 }
 
-
+# As in "PongNoFrameskip-v4".
 _OLD_ID = re.compile(r"(NoFrameskip|Deterministic)?-v[04]$")
 
 
