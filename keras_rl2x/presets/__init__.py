@@ -85,8 +85,8 @@ def get(algorithm, env_id):
             f"Received: {algorithm!r}; there are {sorted(_ALGORITHMS)}"
         )
     settings = {}
-    _merge(settings, module.DEFAULT)
-    _merge(settings, _of_env(module.ENVS, env_id))
+    merge(settings, module.DEFAULT)
+    merge(settings, _of_env(module.ENVS, env_id))
     return settings
 
 
@@ -102,7 +102,8 @@ def override(settings, values):
 
     Args:
         settings: Nested dict, from `get`.
-        values: Dict from dotted names (`"agent.double"`) to values.
+        values: Dict from dotted names (`"agent.double"`) to values. What
+            follows `"env."` may also be an argument of the environment.
 
     Raises:
         ValueError: If an entry does not exist, or is of another type; says
@@ -110,6 +111,9 @@ def override(settings, values):
     """
     for dotted, value in values.items():
         *path, last = dotted.split(".")
+        if path == ["env"] and _is_argument(last, settings["env"]):
+            settings["env"][last] = value
+            continue
         place = settings
         for key in path:
             place = place.get(key) if isinstance(place, dict) else None
@@ -122,6 +126,22 @@ def override(settings, values):
         place[last] = _like(dotted, place[last], value)
 
 
+def merge(settings, values):
+    """Sets entries in place, to copies, also where two values are one dict.
+
+    Args:
+        settings: Nested dict.
+        values: Nested dict.
+    """
+    for key, value in values.items():
+        if not isinstance(value, dict) or _is_initializer(value):
+            settings[key] = copy.deepcopy(value)
+            continue
+        if not isinstance(settings.get(key), dict):
+            settings[key] = {}
+        merge(settings[key], value)
+
+
 def env_arguments(settings):
     """Dict of what all environments of a run are made with, of these settings.
 
@@ -129,6 +149,14 @@ def env_arguments(settings):
     """
     alone = ("num_envs", "vectorization")
     return {k: v for k, v in settings["env"].items() if k not in alone}
+
+
+def _is_argument(name, known):
+    """Whether it is one of the environment: it is neither known nor misspelt.
+
+    Gymnasium refuses what the environment does not take.
+    """
+    return not difflib.get_close_matches(name, known, 1, 0.8)
 
 
 def _hint(name, known):
@@ -192,14 +220,3 @@ def _dotted(settings, prefix=""):
         yield f"{prefix}{key}"
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{key}.")
-
-
-def _merge(settings, values):
-    """Sets entries in place, to copies, also where two values are one dict."""
-    for key, value in values.items():
-        if not isinstance(value, dict) or _is_initializer(value):
-            settings[key] = copy.deepcopy(value)
-            continue
-        if not isinstance(settings.get(key), dict):
-            settings[key] = {}
-        _merge(settings[key], value)
