@@ -221,9 +221,9 @@ def require(space, kinds, owner):
             for kind in kinds
         )
         raise TypeError(
-            f"{owner} acts in a {names} space only: choose another agent, "
-            "or wrap the environment to convert its actions. Received: "
-            f"action_space={space}"
+            f"{owner} acts in a {names} space only: choose another agent "
+            "(PPO acts in any space but nested ones), or wrap the environment "
+            f"to convert its actions. Received: action_space={space}"
         )
     if leaf.kind == "box" and not leaf.dtype.startswith("float"):
         raise TypeError(

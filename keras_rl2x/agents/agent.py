@@ -10,6 +10,7 @@ from keras_rl2x import networks
 from keras_rl2x import spaces
 from keras_rl2x.agents import fit_checks
 from keras_rl2x.agents import fitting
+from keras_rl2x.agents import keyword_checks
 from keras_rl2x.agents import loss_checks
 from keras_rl2x.agents import saving
 from keras_rl2x.agents import space_checks
@@ -65,6 +66,7 @@ class Agent(keras.Model):
     memory_size = 0
 
     def __init__(self, action_space, seed=None, **kwargs):
+        keyword_checks.check(type(self).__name__, kwargs)
         super().__init__(autocast=False, **kwargs)  # Its networks cast.
         self.action_spec = spaces.action_spec(action_space)
         self.seed = seed
@@ -259,13 +261,23 @@ class Agent(keras.Model):
         if not self.run_eagerly:
             self.train_function = fitting.make_loop(self, self._endless)
 
-    def save(self, filepath, *args, **kwargs):
-        """As `keras.Model.save`, but not as HDF5."""
-        saving.check_path(filepath)
-        super().save(filepath, *args, **kwargs)
+    def save(self, filepath, overwrite=True, **kwargs):
+        """As `keras.Model.save`, whole or not at all, and not as HDF5."""
+        saving.save(super().save, filepath, overwrite, **kwargs)
 
     def export(self, *args, input_signature=None, **kwargs):
-        """As `keras.Model.export`: what is served takes observations."""
+        """As `keras.Model.export`: what is served takes observations.
+
+        Raises:
+            ValueError: If the agent has a memory, which would be lost.
+        """
+        if self.memory_size:
+            raise ValueError(
+                f"{type(self).__name__} remembers, and what is served would "
+                "not: export `agent.policy`, which takes and returns its "
+                "memory beside the observations and what actions are sampled "
+                "from."
+            )
         # Keras asks for a call first, and forgets its dtype.
         observations = [networks.observation_input(self.policy)]
         signature = input_signature or observations

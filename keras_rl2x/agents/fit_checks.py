@@ -8,6 +8,8 @@ import keras
 
 from keras_rl2x import networks
 
+_OF_EVALUATE = ("val_return", "val_length")
+
 # What `keras.Model.fit` takes for pairs of inputs and labels.
 _OF_LABELS = (
     "y",
@@ -95,12 +97,26 @@ def _check_compiled(agent):
                 "A learning rate must be 0 or more. Received: "
                 f"{float(optimizer.learning_rate)}, of '{optimizer.name}'"
             )
+    _check_schedule(agent.optimizer)
     names = [optimizer.name for optimizer in agent.optimizers]
     if len(set(map(id, agent.optimizers))) < len(names):
         raise ValueError(
             "An optimizer remembers the variables that it moves: give each "
             "part of the agent, and `compile`, its own. Received: the same one "
             f"twice, of {names}"
+        )
+
+
+def _check_schedule(optimizer):
+    """Refuses a rate that has fallen to 0: with it nothing would be learnt."""
+    scaled = getattr(optimizer, "inner_optimizer", optimizer)
+    config = scaled.get_config()["learning_rate"]
+    if isinstance(config, dict) and float(optimizer.learning_rate) == 0:
+        raise ValueError(
+            "The schedule of the learning rate has come to its end, where it "
+            "is 0: to learn on, `agent.compile` it with a new optimizer (and "
+            "set what else has a schedule, such as `agent.epsilon`). Received: "
+            f"the rate after {int(optimizer.iterations):,} updates"
         )
 
 
@@ -122,6 +138,13 @@ def _check_source(agent, dataset):
                 f"{type(other).__name__} than the one that `fit` draws from: "
                 "give `fit` the `dataset(...)` of the same one."
             )
+    workers = [getattr(c, "works_on", None) for c in agent.fit_callbacks]
+    if source is not None and source.is_empty and source not in workers:
+        raise ValueError(
+            f"Nothing would fill the {type(source).__name__}, which is empty: "
+            f"add `rl.callbacks.Collect(envs, {type(source).__name__.lower()})`"
+            " to the callbacks of `fit`, as the first."
+        )
     setters = [
         callback
         for callback in agent.graph_callbacks()
@@ -152,8 +175,9 @@ def _check_statistics(agent):
                 f"{type(agent).__name__} would leave the running statistics of "
                 f"'{layer.name}' empty, as they are updated by rollouts only: "
                 "make the network with `normalize=False`, and scale what is "
-                "too large in the environment (as by "
-                "`gymnasium.wrappers.RescaleObservation`)."
+                "too large in a network of your own, by a "
+                "`keras.layers.Normalization` that was adapted to some "
+                "observations."
             )
 
 
@@ -183,6 +207,23 @@ def check_callbacks(agent):
             raise ValueError(
                 f"`{first}` stands before `{second}`, {reason}: in the list of "
                 f"callbacks, put `{second}` before `{first}`."
+            )
+    _check_monitored(callbacks)
+
+
+def _check_monitored(callbacks):
+    """Refuses what waits for a number that only `Evaluate` would write."""
+    own = (__name__.partition(".")[0], "keras")
+    if any(type(c).__module__.partition(".")[0] not in own for c in callbacks):
+        return  # A user's callback may write what it likes.
+    written = {n for c in callbacks for n in getattr(c, "writes", ())}
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor in _OF_EVALUATE and monitor not in written:
+            raise ValueError(
+                f"`{type(callback).__name__}` monitors '{monitor}', which "
+                "nothing would write: put `rl.callbacks.Evaluate(env)` before "
+                "it."
             )
 
 

@@ -1,13 +1,43 @@
 """What of an agent is saved: its variables, and those that Keras leaves out."""
 
+import contextlib
+import os
 
-def check_path(path):
-    """Refuses HDF5, which keeps neither random states nor all optimizers."""
-    if str(path).endswith((".h5", ".hdf5")):
+
+def save(write, path, overwrite, **kwargs):
+    """Saves an agent; an old file is there until the new one is complete.
+
+    Args:
+        write: Function, `keras.Model.save` of the agent.
+        path: As there.
+        overwrite: As there.
+        **kwargs: As there.
+
+    Raises:
+        ValueError: If it is to be HDF5, which keeps neither random states nor
+            all optimizers.
+        OSError: If it could not be written; the old file is as it was.
+    """
+    name = str(path)
+    if name.endswith((".h5", ".hdf5")):
         raise ValueError(
             "An agent is saved as a file that ends in `.keras`. "
-            f"Received: {str(path)!r}"
+            f"Received: {name!r}"
         )
+    if not name.endswith(".keras") or "://" in name:
+        write(path, overwrite=overwrite, **kwargs)
+        return
+    if os.path.exists(path) and not overwrite:  # Keras asks.
+        write(path, overwrite=False, **kwargs)
+        return
+    aside = f"{name.removesuffix('.keras')}.writing.keras"
+    try:
+        write(aside, **kwargs)
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(aside)
+        raise
 
 
 def get_state(agent):

@@ -1,5 +1,6 @@
 """Saves everything that a run consists of, and resumes it exactly."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,13 @@ import warnings
 import keras
 import numpy as np
 
+from keras_rl2x.callbacks import progress
 from keras_rl2x.data import state_files
 
 # What stock callbacks learn while they run, and Keras does not save.
 _STOCK_STATE = (
+    "_batches_seen_since_last_saving",
+    "_last_batch_seen",
     "best",
     "best_epoch",
     "best_weights",
@@ -96,14 +100,20 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.set_state(state["agent"])
             self.model._initial_epoch = state["epoch"]
             self._saved = state["callbacks"]
+            epochs = self.params["epochs"]
+            if self.params.get("verbose"):
+                print(
+                    f"Resumed from {self._path(state['epoch'])}: "
+                    f"{state['epoch']} of {epochs} epochs are done."
+                )
             # By a callback that is still there: else the run goes on.
             stopped = any(
                 self._saved.get(name, {}).get("stopped_epoch")
                 for name, _ in self._named_callbacks()
             )
-            if stopped or state["epoch"] >= self.params["epochs"]:
+            if stopped or state["epoch"] >= epochs:
                 # No epoch begins: the run is over, as it was.
-                self.model._initial_epoch = self.params["epochs"]
+                self.model._initial_epoch = epochs
                 self._restore_callbacks()
         self._catch_interrupts()
 
@@ -116,6 +126,8 @@ class Checkpoint(keras.callbacks.Callback):
         for name, callback in self._named_callbacks() if saved else ():
             if name in saved:
                 _set_state(callback, saved[name])
+        # As at any epoch's beginning, where `Collect` has done so too early.
+        progress.forget_nan(self.model.fit_callbacks)
 
     def on_train_batch_end(self, batch, logs=None):
         steps = self.params.get("steps")
@@ -159,7 +171,7 @@ class Checkpoint(keras.callbacks.Callback):
         state = {
             "epoch": epoch,
             "agent": weights,
-            "callbacks": {name: _get_state(c) for name, c in callbacks},
+            "callbacks": {name: _get_state(name, c) for name, c in callbacks},
         }
         try:
             state_files.write(state, self._path(epoch))
@@ -173,7 +185,8 @@ class Checkpoint(keras.callbacks.Callback):
                 stacklevel=2,
             )
             return
-        for number in self._numbers()[:-2]:
+        # Damaged ones of later epochs may be there, until they are trained.
+        for number in [n for n in self._numbers() if n <= epoch][:-2]:
             shutil.rmtree(self._path(number), ignore_errors=True)
 
     def latest(self):
@@ -249,16 +262,42 @@ def _has_state(callback):
     )
 
 
-def _get_state(callback):
+def _get_state(name, callback):
+    """What a callback has learnt: a dict that `state_files` can write.
+
+    Raises:
+        TypeError: If it holds something else; names the callback.
+    """
     if hasattr(callback, "get_state"):
-        return callback.get_state()
-    values = vars(callback)
-    state = {name: values[name] for name in _STOCK_STATE if name in values}
-    if state.get("best_weights") is not None:  # A list of arrays.
-        state["best_weights"] = {
-            f"{i:04d}": array for i, array in enumerate(state["best_weights"])
+        state = callback.get_state()
+    else:
+        values = vars(callback)
+        state = {key: values[key] for key in _STOCK_STATE if key in values}
+        if state.get("best_weights") is not None:  # A list of arrays.
+            weights = enumerate(state["best_weights"])
+            state["best_weights"] = {f"{i:04d}": array for i, array in weights}
+        # Logs may be tensors, and the best of them is kept.
+        state = {
+            key: value.numpy() if hasattr(value, "numpy") else value
+            for key, value in state.items()
         }
+    try:
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__}")
+        json.dumps(state, default=_array)
+    except TypeError as error:
+        raise TypeError(
+            f"The state of the callback `{name}` cannot be saved: it must be a "
+            "nested dict, with string keys, of NumPy arrays, numbers, strings "
+            f"and lists of these. Received: {error}"
+        ) from error
     return state
+
+
+def _array(value):
+    """Lets JSON pass by what is written as an array."""
+    if not isinstance(value, (np.ndarray, np.generic, state_files.Parts)):
+        raise TypeError(f"a {type(value).__name__}")
 
 
 def _set_state(callback, state):

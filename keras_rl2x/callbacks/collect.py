@@ -1,6 +1,7 @@
 """Collects experience while the agent learns."""
 
 import concurrent.futures
+import contextlib
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_rl2x.acting.driver import Driver
 from keras_rl2x.acting.policy import Policy
 from keras_rl2x.callbacks import collect_checks
 from keras_rl2x.callbacks import progress
+from keras_rl2x.callbacks import step_count
 from keras_rl2x.data import Rollout
 
 
@@ -107,6 +109,7 @@ class Collect(keras.callbacks.Callback):
         if not self._on_policy:
             self.data.set_block(self._chunk)
         self._make_policy()
+        self._lived = step_count.read(self.model)
         self._progress.begin()
         if self.overlap:
             self._worker = concurrent.futures.ThreadPoolExecutor(1)
@@ -124,7 +127,7 @@ class Collect(keras.callbacks.Callback):
         if batch % self._chunk:
             return
         if batch == 0:  # Not before: what a callback does there may take long.
-            self._lived = self._env_steps()
+            self._lived = step_count.read(self.model)
             self._progress.begin_epoch(self._lived)
         self._check_loss()
         if not self.driver.started:
@@ -139,33 +142,43 @@ class Collect(keras.callbacks.Callback):
         self.policy.snapshot()
         if self.overlap:
             self._pending = self._worker.submit(
-                self._run, rows, self.policy.explore
+                self.driver.run, rows, self.policy.explore
             )
-        else:
-            self._pay(self._run(rows, self.policy.explore))
+            return
+        with self._unbroken():
+            self._pay(self.driver.run(rows, self.policy.explore))
 
     def on_train_batch_end(self, batch, logs=None):
         self._progress.write(logs, self._lived)
 
     def on_epoch_end(self, epoch, logs=None):
         self._check_loss()
-        self._progress.write(logs, self._env_steps(), epoch_ended=True)
+        self._progress.write(
+            logs, step_count.read(self.model), epoch_ended=True
+        )
 
     def on_train_end(self, logs=None):
         self._join()
+        self._lived = step_count.read(self.model)
 
     def on_fit_exit(self):
         """Keeps what the thread has collected, whatever ended `fit`."""
         pending, self._pending = self._pending, None
         try:
             if pending is not None:
-                chunk = pending.result()
-                self._owed -= chunk.env_steps
-                self._store(chunk)
+                with self._unbroken():
+                    chunk = pending.result()
+                    self._owed -= chunk.env_steps
+                    self._store(chunk)
         finally:
             if self._worker is not None:
                 self._worker.shutdown()
                 self._worker = None
+        # `EarlyStopping` may have put back the best weights, this count, too;
+        # but the steps since then were taken.
+        if self.model is not None:
+            missing = self._lived - step_count.read(self.model)
+            step_count.add(self.model, max(0, missing))
 
     def restart(self):
         """Begins new episodes; those under way are stored as truncated.
@@ -174,8 +187,9 @@ class Collect(keras.callbacks.Callback):
         on how many times this happened, so that a run can be resumed here.
         """
         self._join()
-        self._restarts += 1
-        self.data.begin(self._reset())
+        with self._unbroken():
+            self._restarts += 1
+            self.data.begin(self._reset())
 
     def _reset(self):
         sequence = np.random.SeedSequence([self.seed, self._restarts])
@@ -183,16 +197,18 @@ class Collect(keras.callbacks.Callback):
             return self.driver.reset(int(sequence.generate_state(1)[0]))
         except Exception as error:  # Whatever an environment may raise.
             raise RuntimeError(
-                f"The environments could not be reset: {faults.told(error)}"
+                f"The environments could not be reset: {faults.told(error)} "
+                f"{collect_checks.after_failure(self.envs)}"
             ) from error
 
     def _fill(self):
         """Lives through a whole rollout."""
         self.policy.snapshot()
         memory = self.policy.memory
-        chunk = self._run(self.data.steps, self.policy.explore)
-        self._write(chunk, memory)
-        self.data.prepare(self.model)
+        with self._unbroken():
+            chunk = self.driver.run(self.data.steps, self.policy.explore)
+            self._write(chunk, memory)
+            self.data.prepare(self.model)
 
     def _warm_up(self):
         """Fills the replay with random actions, once."""
@@ -212,17 +228,22 @@ class Collect(keras.callbacks.Callback):
         missing = max(self.warmup, 1) - self.data.size
         while missing > 0:
             rows = min(-(-missing // self.envs.num_envs), 1_000)
-            chunk = self._run(rows, act)
-            missing -= chunk.env_steps
-            self._write(chunk)
+            with self._unbroken():
+                chunk = self.driver.run(rows, act)
+                missing -= chunk.env_steps
+                self._write(chunk)
         self._warmed = True
 
-    def _run(self, rows, act):
+    @contextlib.contextmanager
+    def _unbroken(self):
+        """Where steps that were taken may be lost, as by Ctrl-C.
+
+        The episodes that they belong to cannot go on: a new driver begins
+        others.
+        """
         try:
-            return self.driver.run(rows, act)
+            yield
         except BaseException:
-            # Ctrl-C, say: the steps since the last row stored are lost, so
-            # the episodes that they belong to cannot go on.
             self.driver = Driver(self.envs)
             raise
 
@@ -230,9 +251,11 @@ class Collect(keras.callbacks.Callback):
         """Waits for the thread, and stores what it has collected."""
         if self._pending is not None:
             chunk = self._pending.result()
-            # Not before: Ctrl-C may end the waiting, and `on_fit_exit` stores.
-            self._pending = None
-            self._pay(chunk)
+            with self._unbroken():
+                # Not before: Ctrl-C may end the waiting, and `on_fit_exit`
+                # stores.
+                self._pending = None
+                self._pay(chunk)
 
     def _pay(self, chunk):
         """Stores a chunk of those steps that updates had called for."""
@@ -269,22 +292,12 @@ class Collect(keras.callbacks.Callback):
         self._progress.episodes.extend(chunk.episodes)
         self._lived += chunk.env_steps
         if not prepared:  # Else `prepare` counts, at less cost.
-            tf.raw_ops.AssignAddVariableOp(
-                **self._counter(), value=tf.constant(chunk.env_steps, "int64")
-            )
+            step_count.add(self.model, chunk.env_steps)
 
     def _check_loss(self):
         # `TerminateOnNaN`, where there is one, has stopped the training.
         if not self.model.stop_training:
             self._progress.check_loss()
-
-    def _env_steps(self):
-        read = tf.raw_ops.ReadVariableOp(**self._counter(), dtype="int64")
-        return int(read.numpy())
-
-    def _counter(self):
-        """For operations on it: Keras's methods take four times as long."""
-        return {"resource": self.model.env_steps.value.handle}
 
     def get_state(self):
         """Nested dict of arrays and numbers; call `restart` before."""

@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 import os
+import warnings
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ from PIL import Image
 from keras_rl2x import arguments
 from keras_rl2x import envs
 from keras_rl2x.acting.policy import Policy
+from keras_rl2x.callbacks import events
 
 # Browsers show a GIF with more than that at a tenth of the speed.
 MOST_FPS = 50
@@ -79,7 +81,14 @@ class RecordVideo(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
-            self.record()
+            try:
+                self.record()
+            except OSError as error:  # A full disk, say.
+                warnings.warn(
+                    f"The episode could not be recorded: {error}. The training "
+                    "goes on.",
+                    stacklevel=2,
+                )
 
     def record(self, agent=None):
         """Records now.
@@ -117,9 +126,8 @@ class RecordVideo(keras.callbacks.Callback):
             file.write(image)
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.directory)
-        with self._writer.as_default(step=env_steps):
+        with events.written(self._writer, env_steps):
             _write_image("episode", image, frames[0].size)
-        self._writer.flush()
         return path
 
     def _rendered(self):
@@ -136,7 +144,7 @@ class RecordVideo(keras.callbacks.Callback):
 
     def on_fit_exit(self):
         if self._writer is not None:
-            self._writer.close()
+            events.close(self._writer)
             self._writer = None
 
     def _shrink(self, image):

@@ -5,6 +5,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from keras_rl2x.callbacks import events
+
 
 class TensorBoard(keras.callbacks.Callback):
     """Writes the logs of every epoch for TensorBoard.
@@ -34,12 +36,12 @@ class TensorBoard(keras.callbacks.Callback):
             "agent": self.model.get_config(),
             "optimizer": self.model.optimizer.get_config(),
         }
-        with self._writer.as_default(step=0):
+        with events.written(self._writer, 0):
             hparams.hparams(dict(_flatten(settings)))
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.model.env_steps.numpy())
-        with self._writer.as_default(step=step):
+        with events.written(self._writer, step):
             for name, value in logs.items():
                 if name != "env_steps":
                     tf.summary.scalar(name, value)
@@ -47,11 +49,10 @@ class TensorBoard(keras.callbacks.Callback):
             tf.summary.scalar("learning_rate", rate)
             for name, value in self.model.exploration().items():
                 tf.summary.scalar(name, value)
-        self._writer.flush()
 
     def on_fit_exit(self):
         if self._writer is not None:
-            self._writer.close()
+            events.close(self._writer)
             self._writer = None
 
 

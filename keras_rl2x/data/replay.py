@@ -114,6 +114,11 @@ class Replay:
     def size(self):
         return int(self._size.numpy())
 
+    @property
+    def is_empty(self):
+        """Boolean, whether there is nothing to draw."""
+        return self.size == 0
+
     def write(self, rows, next_obs):
         """Appends rows, and the observations that follow them.
 

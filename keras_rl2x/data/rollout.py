@@ -109,6 +109,11 @@ class Rollout:
             spec,
         )
 
+    @property
+    def is_empty(self):
+        """Boolean, whether it was never filled."""
+        return not self._full.numpy()
+
     def write(self, rows, next_obs, memory=None):
         """Gives it what was collected; `prepare` takes it in.
 

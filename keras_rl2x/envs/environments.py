@@ -1,5 +1,6 @@
 """Copies of an environment that step together, and their context manager."""
 
+import contextlib
 import functools
 import multiprocessing
 import signal
@@ -14,6 +15,8 @@ from keras_rl2x import spaces
 from keras_rl2x.envs.action_mask import ActionMask
 
 VECTORIZATIONS = ("auto", "sync", "async")
+
+_PATIENCE = 10.0  # Seconds.
 
 
 class Environments(vector.VectorWrapper):
@@ -42,6 +45,7 @@ class Environments(vector.VectorWrapper):
                 "`seed` must be an integer, or a list of one for each "
                 f"environment. Received: {seed=}"
             )
+        self._finish_pending()
         # Gymnasium takes Python's integers only.
         obs, info = self.env.reset(seed=seeds.tolist(), options=options)
         return self._in_order(obs), info
@@ -49,6 +53,15 @@ class Environments(vector.VectorWrapper):
     def step(self, actions):
         obs, *others = self.env.step(actions)
         return self._in_order(obs), *others
+
+    def _finish_pending(self):
+        """Ends a step that Ctrl-C has cut: its processes answer still."""
+        envs = self.env.unwrapped
+        if isinstance(envs, vector.AsyncVectorEnv):
+            for wait in (envs.step_wait, envs.reset_wait):
+                with contextlib.suppress(gymnasium.error.NoAsyncCallError):
+                    # Of some the answer may have been read already.
+                    wait(timeout=_PATIENCE)
 
     def _in_order(self, obs):
         """With plain dicts: the leaves of an `OrderedDict` come in its order.
@@ -61,8 +74,16 @@ class Environments(vector.VectorWrapper):
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        self.close()
+    def __exit__(self, kind, *exception):
+        try:
+            self.close()
+        except Exception:
+            # A process that died, say, which cannot be told to close.
+            for process in getattr(self.unwrapped, "processes", ()):
+                process.terminate()
+            self.unwrapped.closed = True
+            if kind is None:
+                raise
 
 
 def vectorize(env, num_envs, vectorization, action_mask, kwargs):

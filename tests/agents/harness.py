@@ -15,6 +15,7 @@ import os
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow.python.framework import func_graph
 
@@ -172,8 +173,21 @@ def check_export(make_agent, folder, env=toy.Identity):
     """What is exported serves greedy actions; it need not have acted before."""
     envs = make_envs(env)
     agent = make_agent(envs)
-    agent.export(folder, verbose=False)
     obs = random_obs(envs)
+    if agent.memory_size:
+        with pytest.raises(ValueError, match="export `agent.policy`"):
+            agent.export(folder, verbose=False)
+        agent.policy.export(folder, verbose=False)
+        inputs = rl.networks.with_memory(agent.policy, obs)
+        loaded = tf.saved_model.load(folder)
+        outputs = loaded.serve(inputs)
+        expected = agent.policy(inputs)
+        for served, own in zip(
+            tf.nest.flatten(outputs), tf.nest.flatten(expected)
+        ):
+            np.testing.assert_allclose(served, own, rtol=1e-4, atol=1e-5)
+        return
+    agent.export(folder, verbose=False)
     loaded = tf.saved_model.load(folder)
     _assert_same_actions(loaded.serve(obs), agent(obs))
 

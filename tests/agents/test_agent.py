@@ -2,6 +2,8 @@
 
 import collections
 import os
+import pathlib
+import resource
 import types
 
 import gymnasium
@@ -342,12 +344,55 @@ def test_what_an_agent_cannot_do(living):
     agent.fit(batches, None, verbose=0)
 
 
+@pytest.mark.parametrize("path", [str, pathlib.Path])
+def test_a_save_that_fails_leaves_the_old_file(living, tmp_path, path):
+    agent, _ = living
+    file = path(tmp_path / "agent.keras")
+    agent.save(file)
+    assert os.listdir(tmp_path) == ["agent.keras"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            agent.save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == ["agent.keras"]
+    rl.load(file)
+
+
+def test_an_agent_is_not_saved_over_another_that_is_to_stay(
+    living, tmp_path, monkeypatch
+):
+    agent, _ = living
+    path = tmp_path / "agent.keras"
+    agent.save(path, overwrite=False)
+    before = path.read_bytes()
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    agent.save(path, overwrite=False)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["agent.h5", "agent.hdf5"])
 def test_an_agent_is_saved_as_keras_alone(living, tmp_path, name):
     agent, _ = living
     with pytest.raises(ValueError, match=rf"ends in `.keras`.*{name}'"):
         agent.save(tmp_path / name)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"gamma": 0.99}, "`gamma` of `rl.data.Replay` or `rl.data.Rollout`"),
+        ({"learning_rate": 1e-3}, "the optimizer that `compile` is given"),
+    ],
+)
+def test_arguments_of_other_libraries(given, place):
+    envs = harness.make_envs(toy.Bandit)
+    network = rl.networks.mlp(envs.single_observation_space)
+    with pytest.raises(TypeError, match=f"here it is {place}"):
+        rl.agents.DQN(network, envs.single_action_space, **given)
 
 
 def regularized(**arguments):

@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_rl2x as rl
 from keras_rl2x.envs import toy
@@ -207,6 +208,74 @@ def test_all_damaged_is_refused(living, checkpoints):
         living.fit(checkpoint, epochs=4)
     assert len(warned) == 2
     assert files(checkpoints) == before
+
+
+def test_one_that_was_brought_back_goes_on(living, three_epochs, tmp_path):
+    """Damaged ones of later epochs do not take its place, nor the next's."""
+    for number in (5, 6):
+        folder = tmp_path / f"epoch_{number:06d}"
+        shutil.copytree(three_epochs / "epoch_000003", folder)
+        truncate(folder / "state.json")
+    shutil.copytree(three_epochs / "epoch_000002", tmp_path / "epoch_000002")
+    with pytest.warns(UserWarning, match="epoch_000006 cannot be read"):
+        living.fit(rl.callbacks.Checkpoint(tmp_path), epochs=4)
+    assert [name[-1] for name in names(tmp_path)] == ["3", "4", "5", "6"]
+    with pytest.warns(UserWarning, match="epoch_000005 cannot be read"):
+        assert rl.callbacks.Checkpoint(tmp_path).latest()["epoch"] == 4
+
+
+class Returns(Scores):
+    """Other numbers in the place of what `Collect` has logged."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["return"] = self.scores[epoch]
+
+
+def test_a_resumed_run_forgets_a_best_that_is_nan(tmp_path):
+    def fit(epochs):
+        stop = keras.callbacks.EarlyStopping("return", mode="max", patience=1)
+        trained = Epochs()
+        Living().fit(
+            Returns(np.nan, 5, 6, 7),
+            stop,
+            trained,
+            rl.callbacks.Checkpoint(tmp_path),
+            epochs=epochs,
+        )
+        return trained.seen, stop.best
+
+    assert fit(1) == ([1], pytest.approx(np.nan, nan_ok=True))
+    assert fit(3) == ([2, 3], 6)
+
+
+def test_states_of_other_callbacks(living, tmp_path):
+    class Tensor(keras.callbacks.Callback):
+        best = wait = None
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.best = tf.constant(3.0)
+
+    living.fit(Tensor(), rl.callbacks.Checkpoint(tmp_path), epochs=1)
+    state = rl.callbacks.Checkpoint(tmp_path).latest()["callbacks"]["Tensor_0"]
+    assert state == {"best": 3.0}
+
+    class Stateful(keras.callbacks.Callback):
+        state = 3
+
+        def get_state(self):
+            return self.state
+
+    for Stateful.state, received in (
+        (3, "a int"),
+        ({"a": object()}, "a object"),
+        ({(1, 2): 3}, "keys must be str"),
+    ):
+        with pytest.raises(
+            TypeError,
+            match=f"`Stateful_0` cannot be saved: .*Received: {received}",
+        ):
+            living.fit(Stateful(), rl.callbacks.Checkpoint(tmp_path), epochs=2)
+    assert names(tmp_path) == ["epoch_000001"]
 
 
 def files(folder):

@@ -1,6 +1,8 @@
 import concurrent.futures
+import functools
 import re
 import threading
+import time
 
 import gymnasium
 import keras
@@ -261,6 +263,32 @@ def test_interrupted_in_the_middle_of_a_step(counter):
     assert_consecutive(living.replay)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("method", ["write", "begin"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_interrupted_where_steps_are_stored(
+    counter, monkeypatch, method, when, overlap
+):
+    living = Living(counter)
+    collect = living.collect(warmup=8, overlap=overlap)
+    store, calls = getattr(living.replay, method), []
+
+    def interrupted(*args):
+        calls.append(args)
+        cut = len(calls) == (3 if method == "write" else 1)
+        if cut and when == "before":
+            raise KeyboardInterrupt
+        store(*args)
+        if cut:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(living.replay, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        living.fit(collect=collect, epochs=10)
+    living.fit(collect=collect, epochs=3)
+    assert_consecutive(living.replay)
+
+
 def nan_agent():
     living = Living()
     for weight in living.agent.q_network.weights:
@@ -352,6 +380,25 @@ def test_dataset_of_another_replay(living):
     collect = rl.callbacks.Collect(living.envs, other, warmup=20)
     with pytest.raises(ValueError, match="works on another Replay.*same one"):
         living.fit(collect=collect)
+
+
+def test_nothing_fills_what_is_empty(on_policy):
+    living = Living()
+    with pytest.raises(ValueError, match=r"empty: add .*Collect\(envs, repl"):
+        living.agent.fit(living.replay.dataset(8), callbacks=[living.targets])
+    rollout = rl.data.Rollout(living.envs, 4, gamma=0.9)
+    with pytest.raises(ValueError, match="the Rollout, which is empty"):
+        on_policy.agent.fit(rollout.dataset())
+    # What was filled before is learned from.
+    collect = living.collect()
+    living.fit(collect=collect, epochs=1)
+    living.agent.fit(
+        living.replay.dataset(8),
+        steps_per_epoch=8,
+        callbacks=[living.targets],
+        verbose=0,
+    )
+    assert living.agent.optimizer.iterations.numpy() == 16
 
 
 def test_what_is_drawn_from_a_replay_may_be_changed(living):
@@ -659,6 +706,30 @@ def test_failure_in_a_process_of_its_own(counter):
                 callbacks=[rl.callbacks.Collect(envs, rollout)],
                 verbose=0,
             )
+
+
+class Slow(toy.Identity):
+    def step(self, action):
+        time.sleep(0.02)
+        return super().step(action)
+
+
+def test_interrupted_in_the_middle_of_a_step_of_processes():
+    living = Living(functools.partial(Slow))
+    with rl.envs.make(Slow, 2, vectorization="async", seed=0) as envs:
+        collect = rl.callbacks.Collect(envs, living.replay)
+        step_wait = envs.unwrapped.step_wait
+
+        def interrupted(**kwargs):
+            envs.unwrapped.step_wait = step_wait
+            raise KeyboardInterrupt
+
+        envs.unwrapped.step_wait = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            living.fit(collect=collect)
+        assert living.env_steps == 0
+        living.fit(collect=collect)
+        assert living.env_steps == 2 + 8  # The first that can be drawn, too.
 
 
 def test_interrupted_in_the_middle_of_a_rollout(counter):

@@ -53,8 +53,10 @@ def test_early_stopping_restores_the_best(living):
     )
     living.fit(Scores(1, 3, 2, 9), stop, Keep(), epochs=4)
     assert len(kept) == 3
-    for weight, best in zip(living.agent.get_weights(), kept[1]):
-        np.testing.assert_array_equal(weight, best)
+    for i, variable in enumerate(living.agent.weights):
+        # The steps that were taken since then count.
+        taken = 2 if variable is living.agent.env_steps else 1
+        np.testing.assert_array_equal(variable, kept[taken][i])
 
 
 def test_the_first_return_is_not_the_best_for_being_none(living, tmp_path):
@@ -268,6 +270,30 @@ def test_nothing_that_reads_the_return_stands_before_collect(living, monitor):
                 steps_per_epoch=8,
                 callbacks=[first, living.collect(), living.targets],
             )
+
+
+@pytest.mark.parametrize("monitor", ["val_return", "val_length"])
+def test_what_is_monitored_is_written(living, monitor):
+    stop = keras.callbacks.EarlyStopping(monitor, mode="max")
+    with pytest.raises(ValueError, match=f"'{monitor}', which nothing would"):
+        living.fit(stop)
+
+    class Own(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs[monitor] = 1.0
+
+    living.fit(Own(), stop, epochs=1)
+    assert stop.best == 1.0
+
+
+def test_a_schedule_that_has_ended(living):
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 8, 0.0)
+    living = Living(optimizer=keras.optimizers.SGD(schedule))
+    living.fit()
+    with pytest.raises(ValueError, match="come to its end.* after 8 updates"):
+        living.fit()
+    living.agent.compile(keras.optimizers.SGD(0.1), steps_per_execution=4)
+    living.fit()
 
 
 def test_order_of_a_callback_list(living):

@@ -1,4 +1,5 @@
 import glob
+import resource
 
 import keras
 import numpy as np
@@ -86,6 +87,21 @@ def test_what_other_callbacks_write(living, tmp_path):
 
     living.fit(Write(), rl.callbacks.TensorBoard(tmp_path))
     assert list(read(tmp_path)[0]["val_return"].values()) == [7.0]
+
+
+def test_a_full_disk_ends_no_training(living, tmp_path):
+    class FullDisk(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+
+        def on_fit_exit(self):
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    board = rl.callbacks.TensorBoard(tmp_path, {"text": "long" * 500})
+    with pytest.warns(UserWarning, match="events could not be written: .*goes"):
+        logs = living.fit(FullDisk(), board, epochs=2)
+    assert len(logs["loss"]) == 2
 
 
 def test_second_fit_goes_on_with_the_curves(living, tmp_path):

@@ -1,6 +1,7 @@
 import collections
 import contextlib
 import functools
+import os
 
 import gymnasium
 import numpy as np
@@ -167,6 +168,27 @@ def test_the_block_closes_also_after_an_exception(monkeypatch):
     assert (made.closed, Closes.closed) == (True, 6)
     made.close()  # Twice does no harm.
     assert Closes.closed == 6
+
+
+class Dies(toy.Identity):
+    def step(self, action):
+        os._exit(1)
+
+
+def test_what_failed_is_told_and_not_that_it_cannot_be_closed():
+    with (
+        pytest.raises(KeyError),
+        envs.make(Dies, 2, vectorization="async") as made,
+    ):
+        made.reset(seed=0)
+        with pytest.raises(EOFError):
+            made.step(made.action_space.sample())
+        raise KeyError
+    processes = made.unwrapped.processes
+    for process in processes:
+        process.join(10)
+    assert not any(process.is_alive() for process in processes)
+    made.close()
 
 
 def test_the_row_after_an_end_is_dead():
