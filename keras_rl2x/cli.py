@@ -29,6 +29,8 @@ def main(argv=None):
     """Runs one command; returns the exit status."""
     # TensorFlow reports each start-up step on the standard error.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Environments of one's own, "module:Name-v0": as `python -m` finds them.
+    sys.path.append(os.getcwd())
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments)
@@ -54,9 +56,7 @@ def _parser():
         help="environment steps to train for, of Atari the agent's, each of 4 "
         "frames (default: the preset's)",
     )
-    train.add_argument(
-        "--seed", type=int, default=0, help="same seed, same weights (0)"
-    )
+    train.add_argument("--seed", type=int, help="same seed, same weights (0)")
     train.add_argument(
         "--num-envs",
         type=int,
@@ -112,8 +112,13 @@ def _parser():
 
 def _train(arguments):
     overrides = dict(map(parse_setting, arguments.set))
-    settings = rl.presets.get(arguments.algorithm, arguments.env)
-    rl.presets.override(settings, overrides)
+    settings = run_folder.make_settings(
+        arguments.algorithm,
+        arguments.env,
+        changes=overrides,
+        log_dir=arguments.log_dir,
+        resume=arguments.resume,
+    )
     # Before TensorFlow is imported, which reads them once.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(settings["threads"]))
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", str(int(settings["onednn"])))
@@ -219,7 +224,7 @@ def _as_trained(arguments):
         usual where it was trained in others, or nothing tells.
     """
     settings = run_folder.read_settings(os.path.dirname(arguments.agent))
-    if settings is None or settings["env_id"] != arguments.env:
+    if settings is None or settings.get("env_id") != arguments.env:
         return {}, True
     env = rl.presets.env_arguments(settings)
     return env, settings["evaluate"]["greedy"]

@@ -48,8 +48,8 @@ def compose(environments, settings):
 
 
 def _from_replay(environments, settings):
-    collect, epochs = settings["collect"], settings["epochs"]
-    steps_per_epoch, warmup = _replay_budget(settings)
+    collect = settings["collect"]
+    steps_per_epoch, epochs, warmup = _replay_budget(settings)
     updates = steps_per_epoch * epochs
     agent = _make_agent(environments, settings, updates, collect["chunk"])
     replay = _make_replay(environments, settings, updates)
@@ -92,7 +92,10 @@ def _from_rollouts(environments, settings):
 
 
 def _replay_budget(settings):
-    """Updates per epoch and warm-up, which together make up `env_steps`."""
+    """Updates per epoch, epochs, and warm-up, which make up `env_steps`.
+
+    There are no more epochs than were asked for; of a short run, fewer.
+    """
     collect, epochs = settings["collect"], settings["epochs"]
     ratio, chunk = collect["env_steps_per_update"], collect["chunk"]
     env_steps = settings["env_steps"]
@@ -101,27 +104,28 @@ def _replay_budget(settings):
             "`epochs`, `collect.chunk` and `collect.env_steps_per_update` must "
             f"be positive. Received: {epochs}, {chunk} and {ratio}"
         )
-    chunks = int((env_steps - collect["warmup"]) / (ratio * chunk * epochs))
-    if chunks < 1:
+    learning = env_steps - collect["warmup"]
+    epochs = min(epochs, int(learning / (ratio * chunk)))
+    if epochs < 1:
         raise ValueError(
-            f"{env_steps} environment steps are too few for {epochs} epochs of "
-            f"at least one chunk ({chunk} updates) each, after a warm-up of "
-            f"{collect['warmup']}: raise `env_steps`, or lower `epochs`, "
-            "`collect.chunk` or `collect.warmup`."
+            f"{env_steps} environment steps are too few for a chunk of {chunk} "
+            f"updates, after a warm-up of {collect['warmup']}: raise "
+            "`env_steps`, or lower `collect.chunk` or `collect.warmup`."
         )
-    updates = chunks * chunk
-    return updates, env_steps - round(updates * epochs * ratio)
+    updates = int(learning / (ratio * chunk * epochs)) * chunk
+    return updates, epochs, env_steps - round(updates * epochs * ratio)
 
 
 def _rollout_budget(settings, size):
     """Rollouts per epoch, and epochs: no more of these than were asked for."""
-    rollouts, epochs = settings["env_steps"] // size, settings["epochs"]
-    if epochs < 1 or rollouts < epochs:
+    rollouts = settings["env_steps"] // size
+    epochs = min(settings["epochs"], rollouts)
+    if epochs < 1:
         raise ValueError(
             f"{settings['env_steps']} environment steps are too few for "
-            f"{epochs} epochs of at least one rollout ({size} steps) each: "
-            "raise `env_steps`, or lower `epochs` (at least 1), "
-            "`rollout.steps` or `env.num_envs`."
+            f"{settings['epochs']} epochs (at least 1) of rollouts of {size} "
+            "steps: raise `env_steps`, or lower `rollout.steps` or "
+            "`env.num_envs`."
         )
     # Of half as many epochs and more, those that leave the fewest out.
     candidates = range(-(-epochs // 2), epochs + 1)

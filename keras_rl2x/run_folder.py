@@ -6,8 +6,39 @@ import itertools
 import json
 import os
 
+from keras_rl2x import presets
+
 SETTINGS = "settings.json"
 HISTORY = "history.csv"
+CHECKPOINTS = "checkpoints"
+
+
+def make_settings(
+    algorithm, env_id, seed=None, changes=None, log_dir=None, resume=False
+):
+    """The settings of a run: a preset's, or those of the run to resume.
+
+    Args:
+        algorithm: String, such as `"dqn"`.
+        env_id: String, or `None`.
+        seed: Integer, or `None` for 0, or for the run's.
+        changes: Dict from dotted names to values. Defaults to `None`.
+        log_dir: String, the folder of the run to resume. Defaults to `None`.
+        resume: Boolean. Defaults to `False`.
+
+    Returns:
+        Nested dict.
+
+    Raises:
+        ValueError: If there is no such algorithm or setting.
+    """
+    settings = {**presets.get(algorithm, env_id), "seed": 0}
+    if resume and log_dir is not None:
+        presets.merge(settings, read_settings(log_dir) or {})
+    presets.override(settings, changes or {})
+    if seed is not None:
+        settings["seed"] = seed
+    return {**settings, "algorithm": algorithm, "env_id": env_id}
 
 
 def check(log_dir, settings, resume):
@@ -28,6 +59,13 @@ def check(log_dir, settings, resume):
             raise ValueError(
                 f"{log_dir} holds a run already: go on with it by `resume` "
                 "(--resume), or give another `log_dir` (--log-dir)."
+            )
+        if log_dir is not None and _has_checkpoints(log_dir):
+            # The run would go on from them, whatever it was.
+            raise ValueError(
+                f"{log_dir} holds the checkpoints of a run, without its "
+                f"{SETTINGS}: bring that back from a copy, or give another "
+                "`log_dir` (--log-dir)."
             )
         return
     if begun is None:
@@ -113,9 +151,14 @@ def read_settings(log_dir):
     if not isinstance(settings, dict):
         raise ValueError(
             f"{path} is damaged; it must hold the settings of the run, in "
-            f"JSON. Write it again, or move it away. Received: {settings}"
+            f"JSON. Bring it back from a copy. Received: {settings}"
         )
     return settings
+
+
+def _has_checkpoints(log_dir):
+    folder = os.path.join(log_dir, CHECKPOINTS)
+    return os.path.isdir(folder) and bool(os.listdir(folder))
 
 
 def _write(path, write):

@@ -1,6 +1,7 @@
 """`train`, `evaluate`, `load`: whole runs, composed from the same parts."""
 
 import collections
+import contextlib
 import json
 import os
 import re
@@ -38,11 +39,12 @@ def train(
     algorithm,
     env,
     env_steps=None,
-    seed=0,
+    seed=None,
     num_envs=None,
     log_dir=None,
     resume=False,
     overrides=None,
+    callbacks=(),
     evaluation_episodes=100,
     verbose="auto",
 ):
@@ -57,14 +59,18 @@ def train(
         env: As in `rl.envs.make`, but no vector environment.
         env_steps: Integer, how many environment steps to train for. Defaults
             to the preset's.
-        seed: Integer: same seed, same weights. Defaults to 0.
+        seed: Integer: same seed, same weights. Defaults to 0, or to that of
+            the run that is resumed.
         num_envs: Integer, how many environments step together. Defaults to
             the preset's.
         log_dir: String. Defaults to a new folder in `runs/`.
         resume: Boolean, whether to go on with the run in `log_dir`, with the
             settings that it had. Defaults to `False`.
         overrides: Dict from dotted names of settings to values, as
-            `{"agent.double": False}`. Defaults to `None`.
+            `{"agent.double": False}`, or, of an argument of the environment,
+            `{"env.is_slippery": False}`. Defaults to `None`.
+        callbacks: Sequence of Keras callbacks for `fit`, which come after those
+            that collect and evaluate. Defaults to none.
         evaluation_episodes: Integer, how many episodes to end with, greedy
             ones but with the presets of Atari. Defaults to 100.
         verbose: As in `keras.Model.fit`.
@@ -82,21 +88,23 @@ def train(
             "in: give it an id, or a function that returns one environment. "
             f"Received: env={env}"
         )
-    seed = arguments.integer(0, seed=seed)
+    seed = None if seed is None else arguments.integer(0, seed=seed)
     arguments.integer(evaluation_episodes=evaluation_episodes)
     changes = dict(overrides or {})
     if env_steps is not None:
         changes["env_steps"] = env_steps
     if num_envs is not None:
         changes["env.num_envs"] = num_envs
-    settings = presets.get(algorithm, env if isinstance(env, str) else None)
-    presets.override(settings, changes)
-    settings["seed"] = seed
-    settings["algorithm"] = algorithm
-    settings["env_id"] = env if isinstance(env, str) else None
+    env_id = env if isinstance(env, str) else None
+    settings = run_folder.make_settings(
+        algorithm, env_id, seed, changes, log_dir, resume
+    )
     run_folder.check(log_dir, settings, resume)
+    seed = settings["seed"]
     with envs.make(env, seed=seed, **settings["env"]) as environments:
-        run = _fit(environments, env, settings, log_dir, resume, verbose)
+        run = _fit(
+            environments, env, settings, log_dir, resume, callbacks, verbose
+        )
     if run.interrupted:
         return run
     run.agent.save(os.path.join(run.log_dir, "agent.keras"))
@@ -209,21 +217,23 @@ def _cause(text):
     return "It must be a whole file that was saved by `agent.save`."
 
 
-def _fit(environments, env, settings, log_dir, resume, verbose):
+def _fit(environments, env, settings, log_dir, resume, others, verbose):
     parts = compose.compose(environments, settings)
     claimed = log_dir is None
     if claimed:
         log_dir = run_folder.claim(settings)
     try:
-        return _fit_in(log_dir, parts, env, settings, verbose)
+        return _fit_in(log_dir, parts, env, settings, others, verbose)
     except BaseException:
         if not resume:
             run_folder.give_up(log_dir, claimed)
         raise
 
 
-def _fit_in(log_dir, parts, env, settings, verbose):
-    checkpoint = callbacks.Checkpoint(os.path.join(log_dir, "checkpoints"))
+def _fit_in(log_dir, parts, env, settings, others, verbose):
+    checkpoint = callbacks.Checkpoint(
+        os.path.join(log_dir, run_folder.CHECKPOINTS)
+    )
     state = checkpoint.latest()
     begun = 0 if state is None else state["epoch"]
     del state  # It may hold a replay.
@@ -236,6 +246,7 @@ def _fit_in(log_dir, parts, env, settings, verbose):
             **settings["evaluate"],
             **presets.env_arguments(settings),
         ),
+        *others,
         keras.callbacks.ModelCheckpoint(
             os.path.join(log_dir, "best.keras"),
             monitor="val_return",
@@ -258,6 +269,7 @@ def _fit_in(log_dir, parts, env, settings, verbose):
             verbose=verbose,
         )
     except OSError:  # A full disk, say: there may be room for this.
-        parts.agent.save(os.path.join(log_dir, "agent.keras"))
+        with contextlib.suppress(OSError):
+            parts.agent.save(os.path.join(log_dir, "agent.keras"))
         raise
     return Run(parts.agent, fitted, None, log_dir, checkpoint.interrupted)

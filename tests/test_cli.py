@@ -267,6 +267,14 @@ def test_run_that_was_begun(copied, capsys):
     assert "seed: 0 before, 1 now" in refused(other, capsys)
 
 
+def test_a_resumed_run_needs_no_settings(copied, trained, capsys):
+    folder = ["--log-dir", str(copied), "--resume"]
+    shutil.rmtree(copied / "checkpoints" / "epoch_000002")
+    assert cli.main(["train", "dqn", "CartPole-v1", *folder]) == 0
+    assert history(copied) == history(trained[0])
+    assert "epoch_000001: 1 of 2 epochs are done" in capsys.readouterr().out
+
+
 def test_resume_of_a_finished_run(copied, trained):
     (copied / "agent.keras").unlink()
     assert cli.main(train(copied, "--resume")) == 0
@@ -402,9 +410,10 @@ def test_evaluates_in_the_environment_of_the_run(copied, capsys):
     agent = str(copied / "agent.keras")
     assert cli.main(["evaluate", agent, "CartPole-v1", *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["max"] in (-1, 0)
-    path.write_text(json.dumps({**settings, "env_id": "Another-v0"}))
-    assert cli.main(["evaluate", agent, "CartPole-v1", *arguments]) == 0
-    assert json.loads(capsys.readouterr().out)["min"] > 1
+    for others in ({**settings, "env_id": "Another-v0"}, {"tab_size": 4}):
+        path.write_text(json.dumps(others))
+        assert cli.main(["evaluate", agent, "CartPole-v1", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out)["min"] > 1
 
 
 def test_evaluates_as_the_run_did(copied, capsys):

@@ -68,6 +68,15 @@ def test_damaged_settings_are_named(tmp_path, text):
         run_folder.read_settings(tmp_path)
 
 
+def test_checkpoints_without_settings_are_no_new_run(tmp_path):
+    folder = tmp_path / run_folder.CHECKPOINTS
+    folder.mkdir()
+    run_folder.check(tmp_path, SETTINGS, resume=False)
+    (folder / "epoch_000003").mkdir()
+    with pytest.raises(ValueError, match="without its settings.json: bring"):
+        run_folder.check(tmp_path, SETTINGS, resume=False)
+
+
 def test_epochs_that_are_trained_again_leave_the_history(tmp_path):
     path = tmp_path / run_folder.HISTORY
     path.write_text("")

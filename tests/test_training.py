@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import gymnasium
 import keras
@@ -226,6 +227,63 @@ def test_an_unknown_normalization(tmp_path):
         )
 
 
+def test_callbacks_of_the_user(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen = logs["val_return"]
+            self.model.stop_training = True
+
+    stop = Stop()
+    run = train(tmp_path, callbacks=[stop])
+    assert run.history.history["val_return"] == [stop.seen]
+
+
+def test_arguments_of_the_environment(tmp_path):
+    run = train(tmp_path, overrides={"env.limit": 3})
+    assert run.history.history["length"] == [3, 3]
+    assert run.history.history["val_length"] == [3, 3]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'limits'"):
+        train(tmp_path / "limits", overrides={"env.limits": 3})
+    with pytest.raises(ValueError, match="did you mean 'env.vectorization'"):
+        train(tmp_path / "typo", overrides={"env.vectorisation": "sync"})
+
+
+def test_a_resumed_run_has_the_settings_that_it_had(run, tmp_path):
+    shutil.copytree(run.log_dir, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "epoch_000002")
+    resumed = rl.train(
+        "dqn",
+        toy.Identity,
+        log_dir=tmp_path / "run",
+        resume=True,
+        evaluation_episodes=4,
+        verbose=0,
+    )
+    assert same_weights(resumed, run)
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "epochs"), [(50, 1), (99, 7), (1000, 20)]
+)
+def test_short_runs_have_fewer_epochs(tmp_path, env_steps, epochs):
+    overrides = {"epochs": 20, "collect.chunk": 8}
+    run = train(tmp_path, env_steps=env_steps, overrides=overrides)
+    assert len(run.history.history["loss"]) == epochs
+    assert run.agent.env_steps.numpy() == env_steps
+
+
+def test_short_runs_of_rollouts_have_fewer_epochs(tmp_path):
+    run = rl.train(
+        "a2c",
+        toy.Identity,
+        env_steps=130,
+        log_dir=tmp_path,
+        verbose=0,
+        overrides={"epochs": 20, "rollout.steps": 5},
+    )
+    assert 1 <= len(run.history.history["loss"]) <= 3
+
+
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs = [train(None, env_steps=60, evaluation_episodes=1) for _ in range(2)]
@@ -382,7 +440,7 @@ def test_full_disk_leaves_the_agent(monkeypatch, tmp_path):
     assert agent.env_steps.numpy() >= 199  # It was trained to the end.
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, None])
+@pytest.mark.parametrize("seed", [-1, 1.5])
 def test_a_seed_is_a_natural_number(run, seed, tmp_path):
     message = f"`seed` must be an integer >= 0. Received: seed={seed}"
     with pytest.raises(ValueError, match=message):
