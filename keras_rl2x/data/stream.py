@@ -109,7 +109,13 @@ class Stream:
         return int(self.cursor.numpy()) % self.rows
 
     def check_rows(self, rows):
-        """Raises `ValueError` if there are too many rows to append at once."""
+        """Raises `ValueError` if these rows cannot be appended at once."""
+        if rows.keys() != self.fields.keys():
+            raise ValueError(
+                f"Rows have the entries {sorted(self.fields)}; to store whole "
+                "episodes, `rl.data.add_episode` is easier. Received: "
+                f"{sorted(rows)}"
+            )
         steps = len(rows["reward"])
         if steps > self.capacity:
             raise ValueError(

@@ -94,6 +94,10 @@ def test_truncate_ends_what_is_under_way():
 def test_too_many_rows_are_refused():
     stream, life = lived(keep=3)
     stream.check_rows(life.rows(3)[0])
+    rows, _ = life.rows(3)
+    del rows["dead"]
+    with pytest.raises(ValueError, match="entries .*'dead'.*add_episode"):
+        stream.check_rows(rows)
     with pytest.raises(ValueError, match="A chunk of 4 rows does not fit"):
         stream.check_rows(life.rows(4)[0])
 
