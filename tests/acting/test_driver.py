@@ -434,3 +434,17 @@ def test_the_seed_of_play_decides():
         np.testing.assert_array_equal(play(1), play(1))
         assert not np.array_equal(play(1).returns, play(2).returns)
         np.testing.assert_array_equal(play(1).returns, play(1).lengths)
+
+
+def test_an_episode_begins_after_the_reset():
+    seen = []
+
+    def act(obs, begins):
+        seen.append(begins)
+        return np.zeros(len(obs), int)
+
+    play_episodes(scripts(2, 3), act, 4, seed=0)
+    # Two steps and a reset, three and a reset, twice each.
+    np.testing.assert_array_equal(
+        np.transpose(seen), [[1, 0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0, 0]]
+    )

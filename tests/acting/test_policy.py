@@ -351,3 +351,11 @@ def test_what_cannot_be_copied_acts_in_half_precision(monkeypatch, layer):
     policy.snapshot()
     agreed = policy.greedy(OBS) == best(network, OBS)
     assert np.mean(agreed) > 0.95
+
+
+def test_play_is_of_the_agent_as_it_is_now(identity):
+    made, network = identity
+    policy = Policy(agent_of(network), 4)
+    first, bias, last, last_bias = network.get_weights()
+    network.set_weights([first, bias, np.roll(last, 1, axis=1), last_bias])
+    np.testing.assert_array_equal(policy.play(made, 4, seed=0).returns, 0)

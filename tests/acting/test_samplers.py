@@ -208,3 +208,16 @@ def test_for_space(space, row, best):
     np.testing.assert_array_equal(greedy, np.array([best] * 50, greedy.dtype))
     assert greedy.shape == drawn.shape
     assert rng.bit_generator.state == before
+
+
+def test_noise_stays_within_the_bounds():
+    action = np.array([[0.9, -0.9, 0.0]], "f4").repeat(10_000, 0)
+    rng = np.random.default_rng(0)
+    drawn = samplers.noisy(action, rng, (3,), noise=0.5)
+    assert drawn.min() == -1 and drawn.max() == 1
+    # 0.9 + 0.5 xi > 1 for xi > 0.2, with a probability of 0.4207.
+    assert abs(np.mean(drawn[:, 0] == 1) - 0.4207) < 0.02
+    assert abs(np.mean(drawn[:, 1] == -1) - 0.4207) < 0.02
+    before = rng.bit_generator.state
+    np.testing.assert_array_equal(samplers.noisy(action, rng, (3,)), action)
+    assert rng.bit_generator.state == before

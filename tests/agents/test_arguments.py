@@ -1,5 +1,7 @@
 """What agents refuse, beside networks and spaces."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from keras_rl2x import agents
 from keras_rl2x import arguments as checks
 from keras_rl2x.envs import toy
 from tests.agents import harness
+from tests.agents import test_continuous
+from tests.agents import test_discrete_sac
+from tests.agents import test_value_based
 from tests.agents.test_continuous import make
 from tests.agents.test_continuous import networks
 
@@ -122,3 +127,43 @@ def test_critics_share_nothing_with_the_actor():
         agents.DiscreteSAC(
             network, envs.single_action_space, critics=[network, other]
         )
+
+
+def every_agent():
+    """One of each kind."""
+    reach, identity = rl.envs.make(toy.Reach), rl.envs.make(toy.Identity)
+    network = rl.networks.mlp(identity.single_observation_space, (4,))
+    return [
+        *(make(kind)(reach) for kind in test_continuous.KINDS),
+        *(
+            test_value_based.make(kind)(identity)
+            for kind in (*test_value_based.ARGUMENTS, agents.DQN)
+        ),
+        test_discrete_sac.make_agent(identity),
+        *(
+            harness.on_policy(kind, second)(identity)
+            for kind, second in (
+                (agents.A2C, None),
+                (agents.ActorCritic, None),
+                (agents.PPO, None),
+                (agents.REINFORCE, None),
+                (agents.TRPO, "critic"),
+            )
+        ),
+        agents.PQN(network, identity.single_action_space),
+    ]
+
+
+def test_configurations_have_every_argument():
+    found = every_agent()
+    kinds = {type(agent) for agent in found}
+    exported = (getattr(agents, name) for name in agents.__all__)
+    assert kinds == {
+        kind
+        for kind in exported
+        if isinstance(kind, type) and kind is not agents.Agent
+    }
+    for agent in found:
+        wanted = inspect.signature(type(agent)).parameters.keys() - {"kwargs"}
+        missing = wanted - agent.get_config().keys()
+        assert not missing, (type(agent), missing)

@@ -413,3 +413,34 @@ def test_noise_follows_a_schedule_over_env_steps(kind):
     np.testing.assert_allclose(seen, [0.5, 0.3, 0.1], rtol=1e-6)
     copy = kind.from_config(agent.get_config())
     assert copy.noise.get_config() == schedule.get_config()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_becomes_a_priority_is_not_weighted(kind):
+    seen = []
+    for weight in (1.0, 0.25):
+        agent, batch = some(kind)
+        batch["weight"] = tf.fill([4], weight)
+        agent.finish = lambda batch, **values: values
+        seen.append(agent.train_step(batch)["td_error"].numpy())
+    assert seen[0].shape == (4,) and np.all(seen[0] > 0)
+    np.testing.assert_allclose(*seen, rtol=1e-5)
+
+
+def test_a_step_of_the_temperature_by_hand():
+    agent, batch = some(
+        agents.SAC,
+        temperature=0.5,
+        target_entropy=-2.0,
+        temperature_optimizer=keras.optimizers.SGD(0.1),
+    )
+    entropy = agent.train_step(batch)["entropy"]
+    # The loss falls with the logarithm: by what the entropy is too large.
+    expected = np.log(0.5) - 0.1 * (entropy + 2)
+    np.testing.assert_allclose(agent.log_temperature, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SOFT)
+def test_the_usual_target_entropy_is_one_for_each_number(kind):
+    for env, size in ((toy.Reach, 2), (Uneven, 6)):
+        assert make(kind)(rl.envs.make(env)).target_entropy == -size

@@ -164,3 +164,16 @@ def test_wrong_epsilon(kind, epsilon):
             envs.single_action_space,
             **{**ARGUMENTS[kind], "epsilon": epsilon},
         )
+
+
+@pytest.mark.parametrize("kind", [agents.DQN, agents.C51])
+def test_values_that_are_bootstrapped_do_not_train(kind):
+    layer = rl.networks.BatchRenormalization
+    network = rl.networks.mlp(gym.Discrete(4), (8,), normalization=layer)
+    agent = kind(
+        network, gym.Discrete(4), double=True, **ARGUMENTS.get(kind, {})
+    )
+    agent.compile(keras.optimizers.SGD(0.0))
+    agent.train_step(batch_of())
+    layers = [one for one in network.layers if type(one) is layer]
+    assert [int(one.batches) for one in layers] == [1, 1]

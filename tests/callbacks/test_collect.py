@@ -754,3 +754,37 @@ def test_rollout_of_other_environments(on_policy):
                 steps_per_epoch=2,
                 callbacks=[rl.callbacks.Collect(envs, rollout)],
             )
+
+
+def test_the_seed_of_exploration():
+    def actions(seed):
+        living = Living(endless, epsilon=1.0)
+        living.fit(collect=living.collect(seed=seed, warmup=1))
+        return living.replay.stream.fields["action"].numpy()[2:10]
+
+    np.testing.assert_array_equal(actions(1), actions(1))
+    assert not np.array_equal(actions(1), actions(2))
+
+
+def test_every_restart_begins_other_episodes():
+    living = Living("CartPole-v1")
+    collect = living.collect()
+    living.fit(collect=collect)
+    firsts = []
+    for _ in range(2):
+        collect.restart()
+        firsts.append(np.copy(collect.driver._obs))
+    assert not np.array_equal(*firsts)
+
+
+def test_what_is_drawn_together_is_one_chunk(monkeypatch):
+    living = Living()
+    blocks, set_block = [], living.replay.set_block
+
+    def seen(block):
+        blocks.append(block)
+        set_block(block)
+
+    monkeypatch.setattr(living.replay, "set_block", seen)
+    living.fit(collect=living.collect(chunk=8), steps_per_epoch=16)
+    assert blocks == [8]

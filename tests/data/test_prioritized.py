@@ -256,3 +256,15 @@ def test_blocks_of_batches_are_not_drawn_ahead():
 def test_arguments_are_checked(name, value, must):
     with pytest.raises(ValueError, match=f"`{name}` must be a number {must}"):
         data.PrioritizedReplay(environments(1), 10, 0.9, **{name: value})
+
+
+def test_the_highest_priority_is_restored():
+    replay, life = filled(steps=2, end=0, alpha=1.0, epsilon=1e-3)
+    replay.update(tf.constant([1]), tf.constant([6.999]))
+    replay.update(tf.constant([1]), tf.constant([0.0]))
+    restored, _ = filled(steps=3, alpha=1.0, epsilon=1e-3)
+    restored.set_state(replay.get_state())
+    restored.write(*life.rows(1))
+    # New ones have the highest that there ever was.
+    expected = [1, 1e-3, 1, 1, 7, 7]
+    np.testing.assert_allclose(priorities(restored)[:6], expected)

@@ -535,3 +535,23 @@ def test_clipped_rewards():
     np.testing.assert_array_equal(batch["return"], [1, -1, 0.25])
     # Sums of what is learned from: 1, then -1 + 0.5 * 1, and so on.
     np.testing.assert_array_equal(batch["advantage"], [1, -0.5, 0])
+
+
+def test_where_episodes_begin():
+    rollout = data.Rollout(environments(4), steps=5, gamma=0.5)
+    rollout.begin(np.ones(4, "f4"))
+    rows, next_obs = hand_written()
+    # An episode that ends with the last step but one, and a dead last row.
+    rows["terminated"][3, 0] = rows["dead"][4, 0] = True
+
+    def fill():
+        rollout.write(rows, next_obs)
+        return rows_of(rollout)["begins"].numpy().T
+
+    first, second = fill(), fill()
+    np.testing.assert_array_equal(
+        first[:2], [[1, 0, 0, 0, 0, 1], [1, 0, 0, 1, 0, 0]]
+    )
+    np.testing.assert_array_equal(second[:, 0], [1, 0, 0, 0])
+    rollout.begin(np.ones(4, "f4"))
+    np.testing.assert_array_equal(fill()[:, 0], [1, 1, 1, 1])
