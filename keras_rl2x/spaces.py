@@ -115,6 +115,12 @@ def spec(space):
         TypeError: If the space, or one inside it, is of another kind.
         ValueError: If there is nothing in it.
     """
+    if not isinstance(space, spaces.Space):
+        raise TypeError(
+            "There must be a `gymnasium.Space`, such as "
+            "`envs.single_observation_space` or `envs.single_action_space`. "
+            f"Received: {space!r}"
+        )
     if not _numbers(space):
         raise ValueError(
             "There is nothing in this space: give it an entry, or wrap the "
@@ -189,7 +195,8 @@ def action_spec(space):
     if isinstance(space, spaces.Dict):
         raise TypeError(
             "A `Dict` action space is not supported: wrap the environment so "
-            f"that it takes a `Tuple`. Received: action_space={space}"
+            "that it takes one space, such as a `MultiDiscrete` or a longer "
+            f"`Box`. Received: action_space={space}"
         )
     if isinstance(space, (tuple, spaces.Tuple)):
         return tuple(map(action_spec, space))

@@ -108,6 +108,11 @@ def test_empty_spaces_are_refused(space):
         spaces.spec(space)
 
 
+def test_what_is_no_space():
+    with pytest.raises(TypeError, match="`envs.single_obs.*Received: 'Box'"):
+        spaces.spec("Box")
+
+
 def test_dict_actions_are_refused_by_name():
     space = gym.Dict(grip=gym.Discrete(2))
     for given in (space, gym.Tuple([gym.Discrete(2), space])):

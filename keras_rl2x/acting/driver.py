@@ -49,7 +49,15 @@ class Driver:
 
     def reset(self, seed):
         """Begins new episodes; returns their first observations."""
-        self._obs, _ = self.envs.reset(seed=seed)
+        self._obs, info = self.envs.reset(seed=seed)
+        masked = isinstance(self._obs, dict) and "action_mask" in self._obs
+        if "action_mask" in info and not masked:
+            warnings.warn(
+                "The environments say in `info['action_mask']` which actions "
+                "are allowed, and nothing listens: make them with "
+                "`rl.envs.make(..., action_mask=True)`.",
+                stacklevel=2,
+            )
         num_envs = self.envs.num_envs
         self._dead = np.zeros(num_envs, "bool")
         self._begins = np.ones(num_envs, "bool")

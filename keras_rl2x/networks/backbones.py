@@ -106,6 +106,7 @@ def mlp(
     Args:
         observation_space: A `gymnasium.Space`; nested spaces are concatenated,
             but for an entry `"action_mask"`, which the agent's head reads.
+            Bytes (`uint8`, of a machine's memory, say) are scaled to 0-1.
         units: Sequence of integers, the width of each hidden layer.
         activation: As in `keras.layers.Dense`. Defaults to `"relu"`.
         kernel_initializer: As in `keras.layers.Dense`.
@@ -164,16 +165,28 @@ def flat_observation(observation_space, path=()):
     Returns:
         Tuple: the structure of `keras.Input`s, and a tensor `[B, F]`.
     """
-    entries, tensors = _inputs(spaces.spec(observation_space), path)
-    if isinstance(tensors, dict):
-        tensors = {k: t for k, t in tensors.items() if k != "action_mask"}
+    tree = spaces.spec(observation_space)
+    entries, tensors = _inputs(tree, path)
+    if isinstance(tree, dict):
+        tree = {k: leaf for k, leaf in tree.items() if k != "action_mask"}
+        tensors = {k: tensors[k] for k in tree}
     flat = [
-        keras.layers.Flatten(dtype="float32")(tensor)
-        for tensor in keras.tree.flatten(tensors)
+        _flat(leaf, tensor)
+        for leaf, tensor in zip(
+            keras.tree.flatten(tree), keras.tree.flatten(tensors)
+        )
     ]
     if len(flat) == 1:
         return entries, flat[0]
     return entries, keras.layers.Concatenate()(flat)
+
+
+def _flat(leaf, tensor):
+    """A tensor as `[B, F]` of float32; bytes are scaled to at most 1."""
+    x = keras.layers.Flatten(dtype="float32")(tensor)
+    is_bytes = leaf.kind == "box" and leaf.dtype == "uint8"
+    most = np.max(leaf.high) if is_bytes else 1
+    return x if most <= 1 else keras.layers.Rescaling(1 / float(most))(x)
 
 
 def hidden_layers(

@@ -153,6 +153,18 @@ def test_a_mask_of_another_size_is_refused():
         agents.PPO(network, spaces.Discrete(4))
 
 
+def test_a_mask_that_nobody_reads():
+    envs = rl.envs.make(Doors, 2, told="info")
+    with pytest.warns(UserWarning, match="make them with `rl.envs.make"):
+        rl.acting.Driver(envs).reset(seed=0)
+
+
+@pytest.mark.parametrize("told", ["info", "observation"])
+def test_a_mask_that_is_read(told, recwarn):
+    rl.acting.Driver(make_envs(told)).reset(seed=0)
+    assert not recwarn.list
+
+
 def test_no_mask_in_info():
     envs = rl.envs.make("CartPole-v1", action_mask=True)
     with envs, pytest.raises(ValueError, match="gives no `info"):

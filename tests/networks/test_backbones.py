@@ -141,6 +141,20 @@ def test_mlp_by_hand():
     np.testing.assert_array_equal(network(obs), [[5.5, 0], [0, 3]])
 
 
+def test_mlp_scales_bytes():
+    bounds = {"ram": 255, "few": 5, "bit": 1}
+    space = gym.Dict(
+        {k: gym.Box(0, high, (1,), "uint8") for k, high in bounds.items()},
+        z=gym.MultiBinary(1),
+    )
+    network = networks.mlp(space, units=(1,))
+    kernel = np.array([[1.0], [10.0], [100.0], [1_000.0]])
+    network.set_weights([kernel, np.zeros(1)])
+    most = {name: np.array([[high]], "uint8") for name, high in bounds.items()}
+    features = network({**most, "z": np.ones((1, 1), "uint8")})
+    np.testing.assert_allclose(features, [[1_111]], rtol=1e-6)
+
+
 def test_mlp_takes_what_dense_takes():
     network = networks.mlp(
         gym.Box(-1, 1, (2,)),
