@@ -1,6 +1,5 @@
 """Saves everything that a run consists of, and resumes it exactly."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,20 +9,9 @@ import warnings
 import keras
 import numpy as np
 
+from keras_rl2x.callbacks import callback_states
 from keras_rl2x.callbacks import progress
 from keras_rl2x.data import state_files
-
-# What stock callbacks learn while they run, and Keras does not save.
-_STOCK_STATE = (
-    "_batches_seen_since_last_saving",
-    "_last_batch_seen",
-    "best",
-    "best_epoch",
-    "best_weights",
-    "cooldown_counter",
-    "stopped_epoch",
-    "wait",
-)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -125,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
         saved, self._saved = self._saved, None
         for name, callback in self._named_callbacks() if saved else ():
             if name in saved:
-                _set_state(callback, saved[name])
+                callback_states.put(callback, saved[name])
         # As at any epoch's beginning, where `Collect` has done so too early.
         progress.forget_nan(self.model.fit_callbacks)
 
@@ -171,7 +159,10 @@ class Checkpoint(keras.callbacks.Callback):
         state = {
             "epoch": epoch,
             "agent": weights,
-            "callbacks": {name: _get_state(name, c) for name, c in callbacks},
+            "callbacks": {
+                name: callback_states.get(name, callback)
+                for name, callback in callbacks
+            },
         }
         try:
             state_files.write(state, self._path(epoch))
@@ -235,7 +226,7 @@ class Checkpoint(keras.callbacks.Callback):
         for callback in self.model.fit_callbacks:
             kind = type(callback).__name__
             counts[kind] = counts.get(kind, -1) + 1
-            if _has_state(callback):
+            if callback_states.has(callback):
                 named.append((f"{kind}_{counts[kind]}", callback))
         return named
 
@@ -254,57 +245,3 @@ class Checkpoint(keras.callbacks.Callback):
 
         self._old_handler = old
         signal.signal(signal.SIGINT, interrupt)
-
-
-def _has_state(callback):
-    return hasattr(callback, "get_state") or any(
-        name in vars(callback) for name in _STOCK_STATE
-    )
-
-
-def _get_state(name, callback):
-    """What a callback has learnt: a dict that `state_files` can write.
-
-    Raises:
-        TypeError: If it holds something else; names the callback.
-    """
-    if hasattr(callback, "get_state"):
-        state = callback.get_state()
-    else:
-        values = vars(callback)
-        state = {key: values[key] for key in _STOCK_STATE if key in values}
-        if state.get("best_weights") is not None:  # A list of arrays.
-            weights = enumerate(state["best_weights"])
-            state["best_weights"] = {f"{i:04d}": array for i, array in weights}
-        # Logs may be tensors, and the best of them is kept.
-        state = {
-            key: value.numpy() if hasattr(value, "numpy") else value
-            for key, value in state.items()
-        }
-    try:
-        if not isinstance(state, dict):
-            raise TypeError(f"a {type(state).__name__}")
-        json.dumps(state, default=_array)
-    except TypeError as error:
-        raise TypeError(
-            f"The state of the callback `{name}` cannot be saved: it must be a "
-            "nested dict, with string keys, of NumPy arrays, numbers, strings "
-            f"and lists of these. Received: {error}"
-        ) from error
-    return state
-
-
-def _array(value):
-    """Lets JSON pass by what is written as an array."""
-    if not isinstance(value, (np.ndarray, np.generic, state_files.Parts)):
-        raise TypeError(f"a {type(value).__name__}")
-
-
-def _set_state(callback, state):
-    if hasattr(callback, "set_state"):
-        callback.set_state(state)
-        return
-    state = dict(state)
-    if state.get("best_weights") is not None:
-        state["best_weights"] = list(state["best_weights"].values())
-    vars(callback).update(state)

@@ -148,3 +148,14 @@ def test_critics_must_be_two():
     network = rl.networks.mlp(gym.Box(-1, 1, (2,)))
     with pytest.raises(ValueError, match="DiscreteSAC needs 2 critics"):
         agents.DiscreteSAC(network, gym.Discrete(2), [network])
+
+
+def test_what_becomes_a_priority_is_not_weighted():
+    seen = []
+    for weight in (1.0, 0.25):
+        agent, batch = some()
+        batch["weight"] = tf.fill([4], weight)
+        agent.finish = lambda batch, **values: values
+        seen.append(agent.train_step(batch)["td_error"].numpy())
+    assert seen[0].shape == (4,) and np.all(seen[0] > 0)
+    np.testing.assert_allclose(*seen, rtol=1e-5)

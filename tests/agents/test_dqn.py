@@ -183,7 +183,7 @@ def test_terminal_target_is_the_reward(double):
 
 def test_double_values_the_online_choice_with_the_target_network():
     # Online: action 0 is best. Target: action 0 is worth 1, action 1 is 5.
-    updates = {}
+    updates, losses = {}, {}
     for double in (False, True):
         network = keras.Sequential(
             [
@@ -208,8 +208,11 @@ def test_double_values_the_online_choice_with_the_target_network():
             }
         )
         updates[double] = float(logs["td_error"])
+        losses[double] = float(logs["loss"])
     # |0.5 * 5 - 3| against |0.5 * 1 - 3|.
     assert updates == {False: 0.5, True: 2.5}
+    # Huber's: half of the square, and what is beyond 1 less a half.
+    assert losses == {False: 0.125, True: 2.0}
 
 
 def train(

@@ -339,19 +339,21 @@ def test_the_critic_learns_in_minibatches():
     assert harness.mean_of_live(error, batch) < first
 
 
-def test_the_logged_loss_of_the_critic_is_a_mean():
+@pytest.mark.parametrize(
+    ("size", "weight"), [(8, np.ones(16)), (16, np.arange(16) % 2)]
+)
+def test_the_logged_loss_of_the_critic_is_a_mean(size, weight):
     with rl.envs.make(toy.Identity, 2, seed=0) as envs:
-        agent = trpo(critic_passes=3, critic_minibatch_size=8)(envs)
+        agent = trpo(critic_passes=3, critic_minibatch_size=size)(envs)
     agent.compile(keras.optimizers.SGD(0.0))
     batch = {
         "obs": tf.range(16) % 4,
         "return": tf.range(16.0),
-        "weight": tf.ones(16),
+        "weight": tf.constant(weight, "float32"),
     }
     error = agent.value_network(batch["obs"]) - batch["return"]
-    np.testing.assert_allclose(
-        agent._fit_critic(batch), np.mean(np.square(error)), rtol=1e-5
-    )
+    mean = np.average(np.square(error), weights=weight)
+    np.testing.assert_allclose(agent._fit_critic(batch), mean, rtol=1e-5)
 
 
 @pytest.mark.parametrize("critic", [None, "network"])

@@ -406,7 +406,8 @@ def test_goals_of_two_kinds_are_refused(other):
 def test_bounds_of_goals_may_differ():
     everywhere = spaces.Box(-np.inf, np.inf, (2,))
     space = spaces.Dict({**SPACE.spaces, "achieved_goal": everywhere})
-    data.HindsightReplay(environments(2, space), 10, 0.9, reward_fn)
+    replay = data.HindsightReplay(environments(2, space), 10, 0.9, reward_fn)
+    assert replay.is_empty
 
 
 def test_a_wrong_reward_fn_is_refused_with_the_numbers():
