@@ -110,8 +110,9 @@ def _check_compiled(agent):
 def _check_schedule(optimizer):
     """Refuses a rate that has fallen to 0: with it nothing would be learnt."""
     scaled = getattr(optimizer, "inner_optimizer", optimizer)
-    config = scaled.get_config()["learning_rate"]
-    if isinstance(config, dict) and float(optimizer.learning_rate) == 0:
+    scheduled = isinstance(scaled.get_config()["learning_rate"], dict)
+    begun = int(optimizer.iterations) > 0  # It may begin with 0, to warm up.
+    if scheduled and begun and float(optimizer.learning_rate) == 0:
         raise ValueError(
             "The schedule of the learning rate has come to its end, where it "
             "is 0: to learn on, `agent.compile` it with a new optimizer (and "
@@ -214,7 +215,11 @@ def check_callbacks(agent):
 def _check_monitored(callbacks):
     """Refuses what waits for a number that only `Evaluate` would write."""
     own = (__name__.partition(".")[0], "keras")
-    if any(type(c).__module__.partition(".")[0] not in own for c in callbacks):
+    if any(
+        type(c).__module__.partition(".")[0] not in own
+        or isinstance(c, keras.callbacks.LambdaCallback)
+        for c in callbacks
+    ):
         return  # A user's callback may write what it likes.
     written = {n for c in callbacks for n in getattr(c, "writes", ())}
     for callback in callbacks:
