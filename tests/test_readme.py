@@ -12,7 +12,7 @@ import pytest
 from keras_rl2x import cli
 from keras_rl2x import compose
 from keras_rl2x import envs
-from keras_rl2x import presets
+from keras_rl2x import run_folder
 
 ROOT = pathlib.Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "tutorials" / "README.md"]
@@ -120,14 +120,14 @@ def _training(markdown):
 def test_what_is_trained_can_be_composed(arguments):
     if arguments.env.startswith("LunarLander"):
         pytest.importorskip("Box2D")
-    settings = presets.get(arguments.algorithm, arguments.env)
     changes = dict(map(cli.parse_setting, arguments.set))
     if arguments.env_steps is not None:
         changes["env_steps"] = arguments.env_steps
     if arguments.num_envs is not None:
         changes["env.num_envs"] = arguments.num_envs
-    presets.override(settings, changes)
-    settings |= {"seed": arguments.seed, "algorithm": arguments.algorithm}
+    settings = run_folder.make_settings(
+        arguments.algorithm, arguments.env, arguments.seed, changes
+    )
     with envs.make(arguments.env, **settings["env"]) as environments:
         assert compose.compose(environments, settings).epochs > 1
 
