@@ -57,7 +57,11 @@ def test_missing():
     with pytest.raises(
         ValueError, match=r"(?s)target network.*TargetUpdate\(every=...\)"
     ):
-        living.agent.fit(living.replay.dataset(8), steps_per_epoch=8)
+        living.agent.fit(
+            living.replay.dataset(8),
+            steps_per_epoch=8,
+            callbacks=[living.collect()],
+        )
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5])
