@@ -220,10 +220,11 @@ def test_preset_is_complete(algorithm, env):
         taken = rollouts * epochs * size
         assert 0.95 * settings["env_steps"] <= taken <= settings["env_steps"]
         return
-    updates, warmup = compose._replay_budget(settings)
+    updates, epochs, warmup = compose._replay_budget(settings)
     assert updates % collect["chunk"] == 0
+    assert epochs == settings["epochs"]
     # Updates and warm-up together make up the steps that are announced.
-    learning = updates * settings["epochs"] * collect["env_steps_per_update"]
+    learning = updates * epochs * collect["env_steps_per_update"]
     assert learning + warmup == settings["env_steps"]
     assert warmup >= collect["warmup"]
 
