@@ -47,11 +47,14 @@ def add_episode(replay, envs, obs, actions, rewards, terminated):
             f"and the replay of them, with `num_envs=1`. Received: {envs}"
         )
     steps = len(rewards)
-    space, action_space = (
-        envs.single_observation_space,
-        envs.single_action_space,
-    )
-    action_spec = spaces.action_spec(action_space)
+    rewards = np.asarray(rewards, "float32")
+    if not steps or not np.isfinite(rewards).all():
+        raise ValueError(
+            "An episode has a step at least, and rewards are finite numbers. "
+            f"Received: {rewards=}"
+        )
+    space = envs.single_observation_space
+    action_spec = spaces.action_spec(envs.single_action_space)
     actions = _stacked("actions", action_spec, actions, steps)
     row = np.arange(steps + 1)
     rows = {
@@ -59,7 +62,7 @@ def add_episode(replay, envs, obs, actions, rewards, terminated):
         "action": optree.tree_map(
             _padded, spaces.to_agent(action_spec, actions)
         ),
-        "reward": _padded(np.asarray(rewards, "float32")),
+        "reward": _padded(rewards),
         "terminated": (row == steps - 1) & bool(terminated),
         "truncated": (row == steps - 1) & (not terminated),
         # The last row holds the last observation, and nothing else.
@@ -86,7 +89,12 @@ def _stacked(name, spec, values, count):
 
 
 def _checked(name, leaf, values):
-    if values.shape[1:] != leaf.shape or not np.isfinite(values).all():
+    fits = values.shape[1:] == leaf.shape and np.isfinite(values).all()
+    if fits and leaf.num_classes:
+        index = values - np.reshape(leaf.start, leaf.shape)
+        classes = np.reshape(leaf.num_classes, leaf.shape)
+        fits = ((index >= 0) & (index < classes)).all()
+    if not fits:
         raise ValueError(
             f"`{name}` must be finite, and of the space {leaf}. Received: an "
             f"array of shape {values.shape}, from {values.min()} to "

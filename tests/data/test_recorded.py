@@ -91,6 +91,9 @@ def test_collecting_goes_on_from_there():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"obs": [1], "actions": [], "rewards": []}, "a step at least"),
+        ({"rewards": [1, np.nan]}, "rewards are finite numbers.*nan"),
+        ({"actions": [1, 10]}, "`actions` must be .*, and of .*from 1 to 10"),
         ({"obs": [1, 2]}, "`obs` must be 3. Received: 2"),
         ({"actions": [1, 1, 1]}, "`actions` must be 2. Received: 3"),
         ({"obs": [1, 2, np.nan]}, "`obs` must be finite"),
