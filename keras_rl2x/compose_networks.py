@@ -144,13 +144,15 @@ def _make_one(
     if memory:
         return networks.lstm(space, memory=memory, seed=seed, **arguments)
     if convolutional:
-        normalization = arguments.get("normalization")
+        # Its dense layer has a width of its own, unless there is to be none.
+        width = {"units": None} if arguments["units"] is None else {}
         return CONVOLUTIONAL[kind](
             space,
             seed=seed,
-            normalization=normalization,
+            normalization=arguments.get("normalization"),
             dtype=dtype,
             noisy=noisy,
+            **width,
         )
     if kind == "mlp":
         return networks.mlp(space, seed=seed, noisy=noisy, **arguments)

@@ -1,6 +1,7 @@
 import inspect
 
 import gymnasium
+import keras
 import pytest
 
 import keras_rl2x as rl
@@ -153,6 +154,27 @@ def test_preset_composes(algorithm, env):
     with rl.envs.make(env, **settings["env"]) as envs:
         agent = compose.compose(envs, settings).agent
     assert type(agent).__name__ == presets.agent_name(algorithm)
+
+
+def test_rainbow_has_the_dense_layers_of_its_head_alone():
+    skip_if_not_installed("ALE/Pong-v5")
+    settings = presets.get("rainbow", "ALE/Pong-v5")
+    presets.override(settings, {"replay.capacity": 1_000})
+    settings["collect"]["warmup"] = 100
+    settings |= {"seed": 0, "algorithm": "rainbow", "env_id": "ALE/Pong-v5"}
+    with rl.envs.make("ALE/Pong-v5", **settings["env"]) as envs:
+        agent = compose.compose(envs, settings).agent
+    dense = {
+        layer.kernel.shape
+        for layer in agent.policy._flatten_layers()
+        if isinstance(layer, (rl.networks.NoisyDense, keras.layers.Dense))
+    }
+    # Of the value and of 6 actions, 51 atoms each; all are noisy.
+    assert dense == {(3136, 512), (512, 51), (512, 306)}
+    assert not any(
+        isinstance(layer, keras.layers.Dense)
+        for layer in agent.policy._flatten_layers()
+    )
 
 
 @pytest.mark.parametrize(("algorithm", "env"), ALL)

@@ -12,7 +12,9 @@ def Rainbow(network, action_space, **kwargs):
 
     Args:
         network: A `keras.Model` from observations to features `[B, F]`, with
-            noisy layers too: `networks.mlp(..., noisy=True)`.
+            noisy layers too: `networks.mlp(..., noisy=True)`; of images the
+            convolutions alone, `networks.nature_cnn(..., units=None)`, as the
+            head begins with dense layers.
         action_space: A `gymnasium.spaces.Discrete`.
         **kwargs: As in `C51`: `v_min` and `v_max` must be given; `double`
             and `noisy` default to `True`, `head` to `"dueling"`, `epsilon`

@@ -21,7 +21,9 @@ def nature_cnn(
         observation_space: A `gymnasium.spaces.Box` of images
             `(height, width, channels)`, at least 36 pixels high and wide;
             `uint8` images are scaled from 0-255 to 0-1 in the graph.
-        units: Integer, the width of the last, dense layer. Defaults to 512.
+        units: Integer, the width of the last, dense layer. `None`: the features
+            are what the convolutions give, as a dueling head wants them, which
+            begins with dense layers of its own. Defaults to 512.
         seed: Integer seed of the initial weights. Defaults to `None`.
         normalization: Function without arguments that returns a layer, such as
             `keras.layers.LayerNormalization`: one is put before the dense
@@ -38,7 +40,8 @@ def nature_cnn(
         A `keras.Model` from observations to features `[B, units]`.
 
     Raises:
-        ValueError: If the space does not hold such images.
+        ValueError: If the space does not hold such images, or there is no
+            dense layer to be normalized or noisy.
 
     Reference:
      - [Mnih et al., 2015](https://doi.org/10.1038/nature14236), methods
@@ -70,7 +73,7 @@ def nips_cnn(
 
     Args:
         observation_space: As in `nature_cnn`, at least 20 pixels high and wide.
-        units: Integer, the width of the last, dense layer. Defaults to 256.
+        units: As in `nature_cnn`. Defaults to 256.
         seed: Integer seed of the initial weights. Defaults to `None`.
         normalization: As in `nature_cnn`.
         dtype: As in `nature_cnn`.
@@ -80,7 +83,8 @@ def nips_cnn(
         A `keras.Model` from observations to features `[B, units]`.
 
     Raises:
-        ValueError: If the space does not hold such images.
+        ValueError: If the space does not hold such images, or there is no
+            dense layer to be normalized or noisy.
 
     Reference:
      - [Mnih et al., 2013](https://arxiv.org/abs/1312.5602), section 4.1
@@ -111,7 +115,7 @@ def minatar_cnn(
 
     Args:
         observation_space: As in `nature_cnn`, at least 7 pixels high and wide.
-        units: Integer, the width of the last, dense layer. Defaults to 128.
+        units: As in `nature_cnn`. Defaults to 128.
         seed: Integer seed of the initial weights. Defaults to `None`.
         normalization: As in `nature_cnn`.
         dtype: As in `nature_cnn`.
@@ -121,7 +125,8 @@ def minatar_cnn(
         A `keras.Model` from observations to features `[B, units]`.
 
     Raises:
-        ValueError: If the space does not hold such images.
+        ValueError: If the space does not hold such images, or there is no
+            dense layer to be normalized or noisy.
 
     Reference:
      - [Young and Tian, 2019](https://arxiv.org/abs/1903.03176)
@@ -153,7 +158,7 @@ def impala_cnn(
 
     Args:
         observation_space: As in `nature_cnn`, at least 8 pixels high and wide.
-        units: Integer, the width of the last, dense layer. Defaults to 256.
+        units: As in `nature_cnn`. Defaults to 256.
         seed: Integer seed of the initial weights. Defaults to `None`.
         normalization: As in `nature_cnn`.
         dtype: As in `nature_cnn`.
@@ -163,7 +168,8 @@ def impala_cnn(
         A `keras.Model` from observations to features `[B, units]`.
 
     Raises:
-        ValueError: If the space does not hold such images.
+        ValueError: If the space does not hold such images, or there is no
+            dense layer to be normalized or noisy.
 
     Reference:
      - [Espeholt et al., 2018](https://arxiv.org/abs/1802.01561), figure 3
@@ -195,8 +201,7 @@ def impala_cnn(
                 x = convolve(keras.layers.ReLU(dtype=dtype)(x), filters)
             x = keras.layers.Add(dtype=dtype)([x, skipped])
     x = keras.layers.ReLU(dtype=dtype)(x)
-    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
-    x = _features(x, layer, normalization, dtype)
+    x = _features(x, units, next(initializers), normalization, dtype, noisy)
     return keras.Model(entry, x, name="impala_cnn")
 
 
@@ -224,8 +229,7 @@ def _stack(
             dtype=dtype,
         )(x)
         x = keras.layers.ReLU(dtype=dtype)(x)
-    layer = dense(units, next(initializers), noisy=noisy, dtype=dtype)
-    x = _features(x, layer, normalization, dtype)
+    x = _features(x, units, next(initializers), normalization, dtype, noisy)
     return keras.Model(entry, x, name=name)
 
 
@@ -244,10 +248,18 @@ def _images(observation_space, name, least, dtype):
     return entry, keras.layers.Rescaling(scale, dtype=dtype)(entry)
 
 
-def _features(x, layer, normalization, dtype):
-    """What the last, dense layer gives, `[B, units]`."""
-    x = layer(keras.layers.Flatten("channels_last", dtype=dtype)(x))
+def _features(x, units, initializer, normalization, dtype, noisy):
+    """What the last, dense layer gives, `[B, units]`; without it, its input."""
+    # Heads, losses and log-probabilities need all the digits.
+    if units is None:
+        if normalization is not None or noisy:
+            raise ValueError(
+                "With units=None there is no dense layer to be normalized or "
+                f"noisy: leave both out. Received: {normalization=}, {noisy=}"
+            )
+        return keras.layers.Flatten("channels_last", dtype="float32")(x)
+    x = keras.layers.Flatten("channels_last", dtype=dtype)(x)
+    x = dense(units, initializer, noisy=noisy, dtype=dtype)(x)
     if normalization is not None:
         x = normalization()(x)
-    # Heads, losses and log-probabilities need all the digits.
     return keras.layers.ReLU(dtype="float32")(x)

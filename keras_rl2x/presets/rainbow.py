@@ -30,6 +30,8 @@ ENVS = {
     **atari.games(
         {
             **dqn.ATARI,
+            # The head begins with the dense layers, noisy ones.
+            "network": {"units": None, "noisy": False},
             "agent": {},
             "optimizer": {"learning_rate": 6.25e-5, "epsilon": 1.5e-4},
             "replay": {**dqn.ATARI["replay"], "n_step": 3},

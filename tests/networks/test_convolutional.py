@@ -213,3 +213,23 @@ def test_the_dense_layer_may_be_noisy():
         kinds = [type(layer).__name__ for layer in network.layers]
         assert kinds[-2:] == ["NoisyDense", "ReLU"]
         assert network.output.shape == (None, 8)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+def test_without_a_dense_layer_the_features_are_the_convolutions(make, dtype):
+    usual = make(IMAGES, seed=0)
+    network = make(IMAGES, None, seed=0, dtype=dtype)
+    assert kernels(network) == kernels(usual)[:-1]
+    assert network.output.shape == (None, kernels(usual)[-1][0])
+    assert network.output.dtype == "float32"
+    assert (network(sample(IMAGES)).numpy() >= 0).all()
+
+
+@EACH
+@pytest.mark.parametrize(
+    "given", [{"noisy": True}, {"normalization": keras.layers.Normalization}]
+)
+def test_a_dense_layer_that_is_not_there_cannot_be_special(make, given):
+    with pytest.raises(ValueError, match="units=None.*leave both out"):
+        make(IMAGES, None, **given)
