@@ -137,7 +137,8 @@ def evaluate(
 
     Returns:
         Dict with the `mean`, `std`, `min` and `max` of the returns, and the
-        number of `episodes`.
+        number of `episodes`; and `success`, see `callbacks.Evaluate`, where
+        the environments tell it.
 
     Raises:
         ValueError: If `episodes` is less than 1, or the agent cannot act in
@@ -153,14 +154,18 @@ def evaluate(
     with envs.make(env, num_envs, **kwargs) as environments:
         agent.check_spaces(environments)
         policy = Policy(agent, environments.num_envs)
-        returns = policy.play(environments, episodes, seed, greedy).returns
-    return {
+        played = policy.play(environments, episodes, seed, greedy)
+    returns = played.returns
+    result = {
         "mean": float(np.mean(returns)),
         "std": float(np.std(returns)),
         "min": float(np.min(returns)),
         "max": float(np.max(returns)),
         "episodes": len(returns),
     }
+    if len(played.successes):
+        result["success"] = float(np.mean(played.successes))
+    return result
 
 
 def load(path):

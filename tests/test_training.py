@@ -357,6 +357,27 @@ def test_evaluate_does_not_prefer_short_episodes(run):
     }
 
 
+class Goal(gymnasium.Wrapper):
+    """Of one copy, the episodes reach their goal."""
+
+    copies = 0
+
+    def __init__(self):
+        super().__init__(toy.Identity(limit=3))
+        self.reached = Goal.copies == 0
+        Goal.copies += 1
+
+    def step(self, action):
+        *step, info = self.env.step(action)
+        return *step, {"is_success": self.reached}
+
+
+def test_evaluate_tells_successes(run):
+    Goal.copies = 0
+    result = rl.evaluate(run.agent, Goal, episodes=7, num_envs=2)
+    assert result["success"] == 4 / 7
+
+
 def test_evaluate_takes_a_file_or_an_agent(run):
     path = os.path.join(run.log_dir, "agent.keras")
     results = [

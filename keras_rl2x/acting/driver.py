@@ -159,7 +159,9 @@ class Driver:
 # So many steps have no episodes that end, or few: Atari's take 27,000.
 ENDLESS = 100_000
 
-Episodes = collections.namedtuple("Episodes", ["returns", "lengths"])
+Episodes = collections.namedtuple(
+    "Episodes", ["returns", "lengths", "successes"]
+)
 
 
 def play_episodes(envs, act, episodes, seed, on_step=None):
@@ -179,13 +181,15 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
 
     Returns:
         `Episodes`: two arrays `[episodes]`, their returns (the undiscounted
-        sum of rewards) and lengths (in steps); of those that were complete.
+        sum of rewards) and lengths (in steps), of those that were complete;
+        and the successes, a Boolean array of those of them whose last `info`
+        has `is_success`, as in Gymnasium-Robotics.
     """
     num_envs = envs.num_envs
     left = np.full(num_envs, episodes // num_envs)
     left[: episodes % num_envs] += 1
     total, length = np.zeros(num_envs), np.zeros(num_envs, "int64")
-    returns, lengths = [], []
+    returns, lengths, successes = [], [], []
     obs, _ = envs.reset(seed=seed)
     begins, ended = np.ones(num_envs, "bool"), np.zeros(num_envs, "bool")
     while left.any():
@@ -208,9 +212,13 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
                 returns.append(total[env])
                 lengths.append(length[env])
                 left[env] -= 1
+                if "is_success" in info:
+                    successes.append(bool(info["is_success"][env]))
             # The step that follows only resets; it is counted from here.
             total[env], length[env] = 0, -1
-    return Episodes(np.array(returns), np.array(lengths))
+    return Episodes(
+        np.array(returns), np.array(lengths), np.array(successes, "bool")
+    )
 
 
 def _empty(shape, spec):

@@ -14,7 +14,9 @@ class Evaluate(keras.callbacks.Callback):
 
     Writes `val_return` and `val_length`, the means over the episodes, into
     the logs: it stands before the callbacks that read them
-    (`EarlyStopping("val_return", mode="max")`, `ModelCheckpoint`, ...). The
+    (`EarlyStopping("val_return", mode="max")`, `ModelCheckpoint`, ...). Where
+    the environments say in `info["is_success"]` whether an episode reached its
+    goal, there is `val_success`, too, the part of the episodes that did. The
     episodes begin alike every time, so that two epochs can be compared.
 
     Args:
@@ -34,7 +36,7 @@ class Evaluate(keras.callbacks.Callback):
         Diverged: From `fit`, a `ValueError`, if actions are not finite.
     """
 
-    writes = ("val_return", "val_length")
+    writes = ("val_return", "val_length", "val_success")
 
     def __init__(
         self, env, episodes=20, greedy=True, num_envs=None, seed=1_000, **kwargs
@@ -71,3 +73,5 @@ class Evaluate(keras.callbacks.Callback):
             ) from error
         logs["val_return"] = float(played.returns.mean())
         logs["val_length"] = float(played.lengths.mean())
+        if len(played.successes):
+            logs["val_success"] = float(played.successes.mean())

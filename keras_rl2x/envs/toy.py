@@ -137,7 +137,8 @@ class BitFlip(gymnasium.Env):
     explores at random hardly ever sees another reward than -1.
 
     Observations are those of a goal environment in Gymnasium-Robotics:
-    `observation`, and the same as `achieved_goal`, and `desired_goal`.
+    `observation`, and the same as `achieved_goal`, and `desired_goal`. So is
+    `info["is_success"]`, whether the bits are those of the goal now.
 
     Reference:
      - [Andrychowicz et al., 2017](https://arxiv.org/abs/1707.01495),
@@ -165,7 +166,8 @@ class BitFlip(gymnasium.Env):
         self.state[action] ^= 1
         reward = float(self.compute_reward(self.state, self.goal, {}))
         truncated = self.steps >= self.action_space.n
-        return self._observe(), reward, False, bool(truncated), {}
+        info = {"is_success": reward == 0}
+        return self._observe(), reward, False, bool(truncated), info
 
     def compute_reward(self, achieved_goal, desired_goal, info):
         """0 where two goals `[..., bits]` are the same, else -1."""

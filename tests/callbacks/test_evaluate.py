@@ -57,6 +57,30 @@ def test_the_same_episodes_every_time():
     assert len(set(parts[0])) > 1
 
 
+class Goal(gymnasium.Wrapper):
+    """A goal is reached where one of the last arms ends the episode."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        told = {"is_success": bool(action >= 2)}
+        return obs, reward, terminated, truncated, {**info, **told}
+
+
+@pytest.mark.parametrize(("action", "expected"), [(3, 1.0), (1, 0.0)])
+def test_success(living, action, expected):
+    living.agent.optimizer.learning_rate = 0.0
+    prefer(living, action)
+    evaluate = rl.callbacks.Evaluate(
+        lambda: Goal(toy.Bandit()), episodes=5, num_envs=2
+    )
+    assert living.fit(evaluate)["val_success"] == [expected]
+
+
+def test_where_no_success_is_told_there_is_none(living):
+    logs = living.fit(rl.callbacks.Evaluate(toy.Bandit, episodes=2))
+    assert "val_return" in logs and "val_success" not in logs
+
+
 def test_does_not_disturb_learning():
     states = []
     for others in ((), (rl.callbacks.Evaluate(toy.Identity, episodes=3),)):

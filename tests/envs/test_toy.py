@@ -107,6 +107,16 @@ def test_bits_are_flipped():
     assert (terminated, truncated) == (False, True)
 
 
+def test_bits_tell_whether_they_are_those_of_the_goal():
+    env = toy.BitFlip(bits=1)
+    obs, _ = env.reset(seed=0)
+    right = (obs["observation"] == obs["desired_goal"]).all()
+    assert [env.step(0)[-1] for _ in range(2)] == [
+        {"is_success": not right},
+        {"is_success": right},
+    ]
+
+
 def test_goals_of_bits():
     env = toy.BitFlip(bits=3)
     obs, _ = env.reset(seed=1)
