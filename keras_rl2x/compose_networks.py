@@ -7,6 +7,7 @@ from gymnasium.spaces import Box
 
 from keras_rl2x import networks
 from keras_rl2x import presets
+from keras_rl2x.networks import convolutional
 
 NORMALIZATIONS = {
     "batch_renormalization": networks.BatchRenormalization,
@@ -116,12 +117,8 @@ def _resolved(kind, space):
     """The kind of network; `"auto"` tells by the pixels of an image."""
     if kind != "auto":
         return kind
-    shape = space.shape or ()
-    pixels = min(shape[:2]) if len(shape) == 3 else 0
-    for name, least in (("nature_cnn", 36), ("minatar_cnn", 7)):
-        if pixels >= least:
-            return name
-    return "mlp"
+    convolution = convolutional.for_images(space.shape or ())
+    return "mlp" if convolution is None else convolution.__name__
 
 
 def _make_one(

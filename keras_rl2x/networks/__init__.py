@@ -1,6 +1,5 @@
 """Backbones, heads and target networks: Keras models and their builders."""
 
-from keras_rl2x.networks.backbones import inputs
 from keras_rl2x.networks.backbones import mlp
 from keras_rl2x.networks.batch_renormalization import BatchRenormalization
 from keras_rl2x.networks.convolutional import impala_cnn
@@ -9,6 +8,7 @@ from keras_rl2x.networks.convolutional import nature_cnn
 from keras_rl2x.networks.convolutional import nips_cnn
 from keras_rl2x.networks.distributional import CategoricalMean
 from keras_rl2x.networks.distributional import action_distributions
+from keras_rl2x.networks.encoders import inputs
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import action_logits
 from keras_rl2x.networks.heads import actor_critic

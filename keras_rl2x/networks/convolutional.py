@@ -3,8 +3,8 @@
 import keras
 
 from keras_rl2x import spaces
-from keras_rl2x.networks.backbones import dense
-from keras_rl2x.networks.backbones import seeded
+from keras_rl2x.networks.dense import dense
+from keras_rl2x.networks.dense import seeded
 
 
 def nature_cnn(
@@ -203,6 +203,15 @@ def impala_cnn(
     x = keras.layers.ReLU(dtype=dtype)(x)
     x = _features(x, units, next(initializers), normalization, dtype, noisy)
     return keras.Model(entry, x, name="impala_cnn")
+
+
+def for_images(shape):
+    """The function here that suits images of a shape; `None` for others."""
+    pixels = min(shape[:2]) if len(shape) == 3 else 0
+    for make, least in ((nature_cnn, 36), (minatar_cnn, 7)):
+        if pixels >= least:
+            return make
+    return None
 
 
 def _stack(

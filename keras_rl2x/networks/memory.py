@@ -7,8 +7,8 @@ and the next memory `[B, M]`. An episode begins with a memory of zeros.
 import keras
 import tensorflow as tf
 
-from keras_rl2x.networks.backbones import flat_observation
 from keras_rl2x.networks.backbones import hidden_layers
+from keras_rl2x.networks.encoders import encoded
 
 
 def memory_size(network):
@@ -97,9 +97,9 @@ def lstm(
     Reference:
      - [Hochreiter & Schmidhuber, 1997](https://doi.org/10.1162/neco.1997.9.8.1735)
     """
-    entries, x = flat_observation(observation_space, ("observation",))
+    entries, x = encoded(observation_space, normalize, seed, ("observation",))
     x, initializers = hidden_layers(
-        x, units, activation, kernel_initializer, normalize, seed
+        x, units, activation, kernel_initializer, seed
     )
     before = keras.Input((2 * memory,), name="memory")
     output, cell = before[:, :memory], before[:, memory:]

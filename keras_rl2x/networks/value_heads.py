@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_rl2x.networks.backbones import dense
+from keras_rl2x.networks.dense import dense
 from keras_rl2x.networks.functional import as_functional
 from keras_rl2x.networks.heads import linear
 from keras_rl2x.networks.heads import masked
