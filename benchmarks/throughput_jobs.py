@@ -186,6 +186,15 @@ JOBS["pqn-pong"] = {
         },
     },
 }
+# With the network of its preset, that learns Pong too; theirs stays as it is.
+JOBS["pqn-pong-nips"] = {
+    **JOBS["pqn-pong"],
+    "network": "nips_cnn",
+    "sb3": {
+        **JOBS["pqn-pong"]["sb3"],
+        "network": JOBS["ppo-pong"]["network"],
+    },
+}
 for _name in ("ppo-pong", "pqn-pong", "dqn-pong"):
     _job = JOBS[_name]
     _ours = {**_job["ours"], "dtype": "mixed_bfloat16"}

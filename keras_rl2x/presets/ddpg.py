@@ -14,7 +14,8 @@ DEFAULT = {
     "target": {"every": 1, "tau": 0.005},
 }
 
-# What the field has reached with DDPG; its presets of it are those of TD3.
+# What the field has reached with DDPG; its presets of it are those of TD3, but
+# for the targets, which move half as often there.
 _SCORES = {
     "LunarLanderContinuous-v3": 230.0,
     "BipedalWalker-v3": 197.0,
@@ -25,6 +26,9 @@ _SCORES = {
 }
 
 ENVS = {
-    env: {**preset, "score": _SCORES.get(env, preset["score"])}
+    env: {
+        **{name: of for name, of in preset.items() if name != "target"},
+        "score": _SCORES.get(env, preset["score"]),
+    }
     for env, preset in td3.ENVS.items()
 }
