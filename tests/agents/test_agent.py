@@ -236,6 +236,45 @@ def test_one_observation_is_no_batch(living):
     assert len(agent.act(np.zeros((3, *entry.shape[1:])).tolist())) == 3
 
 
+def test_act_is_traced_once_for_all_sizes():
+    calls = []
+
+    def watched(x):
+        calls.append(x.shape)
+        return x
+
+    entry = keras.Input((1,))
+    features = keras.layers.Lambda(watched, output_shape=(1,))(entry)
+    agent = rl.agents.DQN(
+        keras.Model(entry, features), toy.Bandit().action_space, epsilon=1.0
+    )
+    calls.clear()
+    for size in (1, 1, 2, 3, 4):
+        agent.act(np.ones((size, 1), "f4"), explore=False)
+    # For the first size, and then for any.
+    assert len(calls) == 2
+
+
+def test_act_follows_the_weights():
+    network = rl.networks.mlp(toy.Bandit().observation_space, ())
+    agent = rl.agents.DQN(network, toy.Bandit().action_space)
+    head = agent.q_network.layers[-1]
+    for best in (2, 0, 3):
+        head.bias.assign(100.0 * np.eye(4)[best])
+        actions = agent.act(np.ones((2, 1), "f4"), explore=False)
+        assert actions.tolist() == [best] * 2
+
+
+def test_acting_greedily_draws_nothing(living):
+    agent, _ = living
+    obs = np.zeros((2, *agent.policy.input.shape[1:]), "f4")
+    before = np.array(agent.seed_generator.state)
+    agent.act(obs, explore=False)
+    np.testing.assert_array_equal(agent.seed_generator.state, before)
+    agent.act(obs)
+    assert (np.array(agent.seed_generator.state) != before).any()
+
+
 def test_one_observation_of_several_entries_is_no_batch():
     space = Seen.observation_space
     network = rl.networks.mlp(space)
