@@ -142,7 +142,7 @@ def _make_one(
         return networks.lstm(space, memory=memory, seed=seed, **arguments)
     if convolutional:
         # Its dense layer has a width of its own, unless there is to be none.
-        width = {"units": None} if arguments["units"] is None else {}
+        width = {"units": None} if arguments.get("units", ()) is None else {}
         return CONVOLUTIONAL[kind](
             space,
             seed=seed,
