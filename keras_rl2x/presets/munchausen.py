@@ -22,8 +22,8 @@ DEFAULT = {
 
 ENVS = {
     **atari.games(dqn.ATARI_OF_SMALL_STEPS),
-    # With 500, as the others have, one seed of five caught half of the balls: it
-    # is from the target, too, that a policy is paid for its own probability.
+    # With 500, as the others have, one seed of five caught half of the balls: a
+    # policy is paid for its own probability, and that is the target's, too.
     "keras_rl2x/Bricks-v0": {**dqn.BRICKS, "target": {"every": 200}},
     "CartPole-v1": dqn.ENVS["CartPole-v1"],
 }
