@@ -134,6 +134,8 @@ def _train(arguments, seed):
         return 130
     seconds = time.time() - start
     result = {"seed": seed, **run.evaluation, "wall_s": round(seconds, 1)}
+    for name in ("returns", "lengths"):  # The folder has those.
+        del result[name]
     path = os.path.join(folder, "result.json")
     with open(f"{path}.writing", "w") as file:
         json.dump(result, file)

@@ -137,8 +137,9 @@ def evaluate(
 
     Returns:
         Dict with the `mean`, `std`, `min` and `max` of the returns, and the
-        number of `episodes`; and `success`, see `callbacks.Evaluate`, where
-        the environments tell it.
+        number of `episodes`; `returns` and `lengths`, lists of each episode's;
+        and `success`, see `callbacks.Evaluate`, where the environments tell
+        it.
 
     Raises:
         ValueError: If `episodes` is less than 1, or the agent cannot act in
@@ -162,6 +163,8 @@ def evaluate(
         "min": float(np.min(returns)),
         "max": float(np.max(returns)),
         "episodes": len(returns),
+        "returns": returns.tolist(),
+        "lengths": played.lengths.tolist(),
     }
     if len(played.successes):
         result["success"] = float(np.mean(played.successes))

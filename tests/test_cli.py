@@ -120,7 +120,8 @@ def test_evaluate_prints_one_json_object(trained):
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     result = json.loads(output)
-    assert list(result) == ["mean", "std", "min", "max", "episodes"]
+    summary = ["mean", "std", "min", "max", "episodes"]
+    assert list(result) == [*summary, "returns", "lengths"]
     assert result == rl.evaluate(agent, "CartPole-v1", episodes=4, seed=5)
     assert result["min"] <= result["mean"] <= result["max"]
     assert result["episodes"] == 4

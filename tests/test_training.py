@@ -53,7 +53,8 @@ def test_run(run):
     assert isinstance(run.agent, rl.agents.DQN)
     assert run.history.history["env_steps"] == [120, 200]
     assert run.history.params["steps"] == 80
-    assert set(run.evaluation) == {"mean", "std", "min", "max", "episodes"}
+    summary = {"mean", "std", "min", "max", "episodes"}
+    assert set(run.evaluation) == summary | {"returns", "lengths"}
     assert not run.interrupted
     saved = rl.load(os.path.join(run.log_dir, "agent.keras"))
     assert saved.env_steps.numpy() == 200
@@ -354,6 +355,8 @@ def test_evaluate_does_not_prefer_short_episodes(run):
         "min": 0.0,
         "max": 1.0,
         "episodes": 10,
+        "returns": [1, 1, 1, 0, 1, 1, 0, 0, 0, 0],  # As they ended.
+        "lengths": [1, 1, 1, 5, 1, 1, 5, 5, 5, 5],
     }
 
 

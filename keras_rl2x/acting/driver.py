@@ -20,12 +20,15 @@ class Chunk:
         rows: Dict of arrays `[T, num_envs, ...]`, as `Replay.write` takes it.
         next_obs: Array `[num_envs, ...]` (or a structure), what follows them.
         episodes: List of tuples `(return, length)`, the episodes that ended.
+        successes: List of Booleans, whether they reached their goal, of those
+            whose last `info` says it, by `is_success`.
         error: The exception that cut the chunk short, or `None`.
     """
 
     rows: dict
     next_obs: object
     episodes: list
+    successes: list
     error: Exception = None
 
     @property
@@ -85,7 +88,7 @@ class Driver:
         action_leaves = optree.tree_leaves(action_rows)
         reward = np.zeros(shape, "f4")
         terminated, truncated, dead, over = np.zeros((4, *shape), "bool")
-        lived, error = 0, None
+        lived, error, told = 0, None, []
         for t in range(steps):
             for rows, leaf in zip(obs_leaves, optree.tree_leaves(self._obs)):
                 rows[t] = leaf
@@ -103,6 +106,7 @@ class Driver:
             dead[t] = self._begins = self._dead
             over[t] = episode_over(terminated[t], truncated[t], info)
             self._dead = over[t]
+            told += [(t, one) for one in _successes(over[t].nonzero(), info)]
         rows = {
             "obs": obs_rows,
             "action": action_rows,
@@ -126,8 +130,14 @@ class Driver:
             rows = optree.tree_map(lambda x: x[:taken], rows)
             self._obs = None
         next_obs = optree.tree_map(np.array, next_obs)  # A copy.
-        episodes = self._episodes(rows, over[: len(rows["reward"])])
-        return Chunk(rows, next_obs, episodes, error)
+        kept = len(rows["reward"])
+        return Chunk(
+            rows,
+            next_obs,
+            episodes=self._episodes(rows, over[:kept]),
+            successes=[one for t, one in told if t < kept],
+            error=error,
+        )
 
     def _episodes(self, rows, ended):
         """The episodes that ended in these rows: `(return, length)` each."""
@@ -212,13 +222,21 @@ def play_episodes(envs, act, episodes, seed, on_step=None):
                 returns.append(total[env])
                 lengths.append(length[env])
                 left[env] -= 1
-                if "is_success" in info:
-                    successes.append(bool(info["is_success"][env]))
+                successes += _successes([env], info)
             # The step that follows only resets; it is counted from here.
             total[env], length[env] = 0, -1
     return Episodes(
         np.array(returns), np.array(lengths), np.array(successes, "bool")
     )
+
+
+def _successes(envs, info):
+    """List of Booleans: those of some environments, where they tell them."""
+    if "is_success" not in info:
+        return []
+    reached = np.array(info["is_success"], "bool")
+    told = np.broadcast_to(info.get("_is_success", True), reached.shape)
+    return reached[envs][told[envs]].tolist()
 
 
 def _empty(shape, spec):

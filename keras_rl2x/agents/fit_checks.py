@@ -1,14 +1,11 @@
 """What `Agent.fit` refuses, and what to do about it."""
 
 import inspect
-import itertools
-import string
 
 import keras
 
 from keras_rl2x import networks
-
-_OF_EVALUATE = ("val_return", "val_length")
+from keras_rl2x.agents import callback_checks
 
 # What `keras.Model.fit` takes for pairs of inputs and labels.
 _OF_LABELS = (
@@ -34,7 +31,7 @@ def check(agent, dataset, *args, **kwargs):
             does not use; if an optimizer accumulates gradients, the agent was
             made for several devices, running statistics would stay empty, a
             callback works on something else than `dataset` is drawn from, or
-            none sets the priorities of that; see also `check_callbacks`.
+            none sets the priorities of that; see also `callback_checks.check`.
     """
     _check_data(agent, dataset)
     given = inspect.signature(keras.Model.fit).bind(
@@ -59,7 +56,7 @@ def check(agent, dataset, *args, **kwargs):
         )
     _check_statistics(agent)
     _check_source(agent, dataset)
-    check_callbacks(agent)
+    callback_checks.check(agent)
 
 
 def _check_data(agent, dataset):
@@ -180,79 +177,3 @@ def _check_statistics(agent):
                 "`keras.layers.Normalization` that was adapted to some "
                 "observations."
             )
-
-
-def check_callbacks(agent):
-    """Refuses callbacks that cannot do what they are for.
-
-    Args:
-        agent: An `Agent`; its `fit_callbacks` are checked. Attributes that
-            count: `moves_targets`; `writes` and `reads`, tuples of names in
-            the logs; `stands_after` and `stands_before`, tuples of classes.
-
-    Raises:
-        ValueError: Says which to add, or to put before which.
-    """
-    callbacks = agent.fit_callbacks
-    movers = [c for c in callbacks if getattr(c, "moves_targets", False)]
-    if agent.targets and not movers:
-        raise ValueError(
-            f"{type(agent).__name__} has a target network that nothing would "
-            "move: add `rl.callbacks.TargetUpdate(every=...)` to the callbacks "
-            "of `fit`."
-        )
-    for first, second in itertools.combinations(callbacks, 2):
-        reason = _misplaced(first, second)
-        if reason:
-            first, second = type(first).__name__, type(second).__name__
-            raise ValueError(
-                f"`{first}` stands before `{second}`, {reason}: in the list of "
-                f"callbacks, put `{second}` before `{first}`."
-            )
-    _check_monitored(callbacks)
-
-
-def _check_monitored(callbacks):
-    """Refuses what waits for a number that only `Evaluate` would write."""
-    own = (__name__.partition(".")[0], "keras")
-    if any(
-        type(c).__module__.partition(".")[0] not in own
-        or isinstance(c, keras.callbacks.LambdaCallback)
-        for c in callbacks
-    ):
-        return  # A user's callback may write what it likes.
-    written = {n for c in callbacks for n in getattr(c, "writes", ())}
-    for callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if monitor in _OF_EVALUATE and monitor not in written:
-            raise ValueError(
-                f"`{type(callback).__name__}` monitors '{monitor}', which "
-                "nothing would write: put `rl.callbacks.Evaluate(env)` before "
-                "it."
-            )
-
-
-def _misplaced(first, second):
-    """Why two callbacks must not stand in this order, or `None`."""
-    missing = _reads(first) & set(getattr(second, "writes", ()))
-    if missing:
-        return f"which writes the {sorted(missing)} that it reads"
-    if isinstance(second, getattr(first, "stands_after", ())):
-        return "whose state it saves as it is after the epoch"
-    if isinstance(first, getattr(second, "stands_before", ())):
-        return "which would save the averaged weights in place of the trained"
-    return None
-
-
-def _reads(callback):
-    """The names that a callback reads from the logs at an epoch's end."""
-    if isinstance(
-        callback, (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
-    ):
-        return {"return", "val_return"}
-    path = str(getattr(callback, "filepath", ""))  # "{val_return:.1f}.keras"
-    return {
-        getattr(callback, "monitor", None),
-        *getattr(callback, "reads", ()),
-        *(name for _, name, _, _ in string.Formatter().parse(path)),
-    }

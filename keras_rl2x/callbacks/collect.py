@@ -24,8 +24,9 @@ class Collect(keras.callbacks.Callback):
 
     Writes into the logs, and shows first in the progress bar: `return` and
     `length` (means over the last 100 episodes; NaN before the first one
-    ended), `env_steps`, and at an epoch's end `env_steps_per_second`. So it
-    stands first in the list of callbacks.
+    ended), `success` (the part of them that reached a goal, where the
+    environments tell in `info["is_success"]`), `env_steps`, and at an epoch's
+    end `env_steps_per_second`. So it stands first in the list of callbacks.
 
     A replay is first filled with uniformly random actions, until it holds
     `warmup` transitions; then it grows by a chunk between two updates. A
@@ -289,7 +290,7 @@ class Collect(keras.callbacks.Callback):
             self.data.write(chunk.rows, chunk.next_obs, memory)
         elif not self._on_policy and len(chunk.rows["reward"]):
             self.data.write(chunk.rows, chunk.next_obs)
-        self._progress.episodes.extend(chunk.episodes)
+        self._progress.add(chunk)
         self._lived += chunk.env_steps
         if not prepared:  # Else `prepare` counts, at less cost.
             step_count.add(self.model, chunk.env_steps)
@@ -307,7 +308,7 @@ class Collect(keras.callbacks.Callback):
             "owed": self._owed,
             "restarts": self._restarts,
             "warmed": self._warmed,
-            "episodes": [list(one) for one in self._progress.episodes],
+            "progress": self._progress.get_state(),
             "rng": self.policy.rng.bit_generator.state,
         }
 
@@ -322,8 +323,7 @@ class Collect(keras.callbacks.Callback):
         self._owed = state["owed"]
         self._restarts = state["restarts"]
         self._warmed = state["warmed"]
-        self._progress.episodes.clear()
-        self._progress.episodes.extend(map(tuple, state["episodes"]))
+        self._progress.set_state(state["progress"])
         self._make_policy()
         self.policy.rng.bit_generator.state = state["rng"]
         obs = self._reset()

@@ -17,7 +17,8 @@ class Evaluate(keras.callbacks.Callback):
     (`EarlyStopping("val_return", mode="max")`, `ModelCheckpoint`, ...). Where
     the environments say in `info["is_success"]` whether an episode reached its
     goal, there is `val_success`, too, the part of the episodes that did. The
-    episodes begin alike every time, so that two epochs can be compared.
+    episodes begin alike every time, so that two epochs can be compared. A
+    second one, in other environments, needs another `name`.
 
     Args:
         env: As in `rl.envs.make`.
@@ -27,6 +28,8 @@ class Evaluate(keras.callbacks.Callback):
         num_envs: Integer, how many play at once. Defaults to at most 10.
         seed: Integer seed of the environments and of the exploration.
             Defaults to 1000.
+        name: String, what the names in the logs begin with: `"hard"` writes
+            `hard_return`. Defaults to `"val"`.
         **kwargs: As in `rl.envs.make`.
 
     Raises:
@@ -36,12 +39,23 @@ class Evaluate(keras.callbacks.Callback):
         Diverged: From `fit`, a `ValueError`, if actions are not finite.
     """
 
-    writes = ("val_return", "val_length", "val_success")
-
     def __init__(
-        self, env, episodes=20, greedy=True, num_envs=None, seed=1_000, **kwargs
+        self,
+        env,
+        episodes=20,
+        greedy=True,
+        num_envs=None,
+        seed=1_000,
+        name="val",
+        **kwargs,
     ):
         super().__init__()
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                "`name` must be a string, with which the names in the logs "
+                f"begin. Received: {name=}"
+            )
+        self.writes = (f"{name}_return", f"{name}_length", f"{name}_success")
         self.episodes = arguments.integer(episodes=episodes)
         self.greedy = greedy
         self.seed = arguments.integer(0, seed=seed)
@@ -71,7 +85,6 @@ class Evaluate(keras.callbacks.Callback):
                 "The episodes of `Evaluate` could not be played: "
                 f"{faults.told(error)}"
             ) from error
-        logs["val_return"] = float(played.returns.mean())
-        logs["val_length"] = float(played.lengths.mean())
-        if len(played.successes):
-            logs["val_success"] = float(played.successes.mean())
+        for name, values in zip(self.writes, played):
+            if len(values):  # Not all environments tell successes.
+                logs[name] = float(values.mean())

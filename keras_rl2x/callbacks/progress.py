@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 
 # What is written; callbacks that read it stand after `Collect`.
-NAMES = ("return", "length", "env_steps", "env_steps_per_second")
+NAMES = ("return", "length", "success", "env_steps", "env_steps_per_second")
 
 
 class Progress:
@@ -16,10 +16,12 @@ class Progress:
 
     Attributes:
         episodes: Deque of tuples `(return, length)`.
+        successes: Deque of Booleans.
     """
 
     def __init__(self):
         self.episodes = deque(maxlen=100)
+        self.successes = deque(maxlen=100)
         self.begin()
 
     def begin(self):
@@ -29,6 +31,11 @@ class Progress:
     def begin_epoch(self, env_steps):
         """An epoch begins, after `env_steps` environment steps."""
         self._start = time.perf_counter(), env_steps
+
+    def add(self, chunk):
+        """The episodes that ended in an `acting.driver.Chunk`."""
+        self.episodes.extend(chunk.episodes)
+        self.successes.extend(chunk.successes)
 
     def write(self, logs, env_steps, epoch_ended=False):
         """Puts the progress first into the logs.
@@ -42,20 +49,33 @@ class Progress:
         """
         self._loss = logs.get("loss", 0.0)
         returns, lengths = zip(*self.episodes or [(np.nan, np.nan)])
-        progress = [
-            sum(returns) / len(returns),
-            sum(lengths) / len(lengths),
-            env_steps,
-        ]
+        progress = {
+            "return": sum(returns) / len(returns),
+            "length": sum(lengths) / len(lengths),
+        }
+        if self.successes:  # Not all environments tell them.
+            progress["success"] = sum(self.successes) / len(self.successes)
+        progress["env_steps"] = env_steps
         if epoch_ended:
             start, before = self._start
-            progress.append(
-                (env_steps - before) / (time.perf_counter() - start)
+            progress["env_steps_per_second"] = (env_steps - before) / (
+                time.perf_counter() - start
             )
         others = dict(logs)
         logs.clear()
-        logs.update(zip(NAMES, progress))
-        logs.update(others)
+        logs.update({**progress, **others})
+
+    def get_state(self):
+        """Dict of lists."""
+        return {
+            "episodes": [list(episode) for episode in self.episodes],
+            "successes": list(self.successes),
+        }
+
+    def set_state(self, state):
+        """Restores what `get_state` returned."""
+        self.episodes = deque(map(tuple, state["episodes"]), maxlen=100)
+        self.successes = deque(state["successes"], maxlen=100)
 
     def check_loss(self):
         """Raises `ValueError` if the last loss was not finite."""

@@ -22,7 +22,7 @@ class TensorBoard(keras.callbacks.Callback):
             configurations hold.
     """
 
-    reads = ("return", "val_return")
+    reads_returns = True
 
     def __init__(self, log_dir, settings=None):
         super().__init__()

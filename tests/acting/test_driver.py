@@ -400,6 +400,29 @@ def test_successes_are_those_of_the_last_steps():
         assert played.successes.tolist() == expected * 3
 
 
+@pytest.mark.parametrize("sizes", [[9], [2, 1, 6]])
+def test_a_chunk_tells_successes(sizes):
+    # Beside each other: one that reaches its goal, one that loses it again,
+    # and one that does not know.
+    lives = [(0, 1), (1, 1, 0), (1, None)]
+    copies = [functools.partial(Goal, reached) for reached in lives]
+    made = gymnasium.vector.SyncVectorEnv(
+        copies, autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP
+    )
+    with envs.make(made) as made:
+        driver = Driver(made)
+        driver.reset(0)
+        chunks = [driver.run(size, still) for size in sizes]
+    told = sum((chunk.successes for chunk in chunks), [])
+    # At the steps 2, 3, 5, 7 and 8.
+    assert told == [True, False, True, False, True]
+    assert sum(len(chunk.episodes) for chunk in chunks) == 3 + 2 + 3
+
+
+def still(obs, begins):
+    return np.zeros(len(obs), "int32")
+
+
 class Goal(gymnasium.Env):
     """Episodes that say in each step whether the goal is reached."""
 

@@ -179,6 +179,16 @@ def test_return_stands_first(living, capsys):
     assert re.search(r"step\S* - return: .* - loss: ", bar)
 
 
+def test_logs_successes_where_they_are_told():
+    living = Living(functools.partial(toy.BitFlip, bits=2), num_envs=1)
+    logs = living.fit(epochs=2, steps_per_epoch=40)
+    assert list(logs)[:3] == ["return", "length", "success"]
+    # Who reaches it by the first of two steps loses it again by the second.
+    success, score = logs["success"][-1], logs["return"][-1]
+    assert 0 < success < 1 and -2 + success <= score <= -1
+    assert "success" not in Living().fit()
+
+
 def test_acting_in_the_graph(living):
     collect = living.collect(where="graph")
     living.fit(collect=collect)

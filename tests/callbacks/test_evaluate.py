@@ -1,4 +1,5 @@
 import gymnasium
+import keras
 import numpy as np
 import pytest
 
@@ -79,6 +80,41 @@ def test_success(living, action, expected):
 def test_where_no_success_is_told_there_is_none(living):
     logs = living.fit(rl.callbacks.Evaluate(toy.Bandit, episodes=2))
     assert "val_return" in logs and "val_success" not in logs
+
+
+def test_several_have_names_of_their_own(living):
+    living.agent.optimizer.learning_rate = 0.0
+    prefer(living, 3)
+    seen = keras.callbacks.EarlyStopping("other_return", mode="max")
+    logs = living.fit(
+        rl.callbacks.Evaluate(toy.Bandit, episodes=2),
+        rl.callbacks.Evaluate(
+            lambda: gymnasium.wrappers.TransformReward(
+                toy.Bandit(), lambda reward: -reward
+            ),
+            episodes=2,
+            name="other",
+        ),
+        seen,
+    )
+    assert logs["val_return"] == [1] and logs["other_return"] == [-1]
+    assert logs["other_length"] == [1] and seen.best == -1
+
+
+def test_several_of_one_name(living):
+    twice = [rl.callbacks.Evaluate(toy.Bandit, episodes=2) for _ in range(2)]
+    with pytest.raises(
+        ValueError,
+        match=r"write \['val_length', 'val_return', 'val_success'\] into.*"
+        r'name="hard"',
+    ):
+        living.fit(*twice)
+
+
+def test_wrong_name():
+    for name in ("", 3):
+        with pytest.raises(ValueError, match=f"name={name!r}"):
+            rl.callbacks.Evaluate(toy.Bandit, name=name)
 
 
 def test_does_not_disturb_learning():
