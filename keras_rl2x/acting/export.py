@@ -86,8 +86,7 @@ def flatbuffer(network, batch_size):
 
     def outputs(*args):
         obs = tf.nest.pack_sequence_as(network.input, args[: len(obs_specs)])
-        values = compute(network, args[len(obs_specs) :], obs)
-        return {f"y{i}": value for i, value in enumerate(values)}
+        return compute(network, args[len(obs_specs) :], obs)
 
     function = tf.function(outputs, input_signature=obs_specs + weight_specs)
     holder = tf.Module()
@@ -95,6 +94,8 @@ def flatbuffer(network, batch_size):
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], holder
     )
+    # By way of a `SavedModel` it would take twice as long.
+    converter.experimental_lower_to_saved_model = False
     return _quietly(converter.convert)
 
 

@@ -32,16 +32,10 @@ class HostNetwork:
         )
         self._run = litert.Interpreter(model_content=flatbuffer, num_threads=1)
         self._run.allocate_tensors()
-        signature = self._run.get_signature_runner()
-        details = signature.get_input_details()
-        inputs = {name: detail["index"] for name, detail in details.items()}
-        outputs = signature.get_output_details()
-        self._obs = _indices(inputs, "x")
-        self._weights = _indices(inputs, "w")
-        self._dtypes = [
-            details[f"x{i}"]["dtype"] for i in range(len(self._obs))
-        ]
-        self._outputs = [outputs[f"y{i}"]["index"] for i in range(len(outputs))]
+        inputs = self._run.get_input_details()
+        self._obs = _numbered(inputs, "x")
+        self._weights = _numbered(inputs, "w")
+        self._outputs = [one["index"] for one in self._run.get_output_details()]
 
     def set_weights(self, weights):
         """Takes a copy of the weights.
@@ -50,9 +44,9 @@ class HostNetwork:
             weights: List of arrays, in the order of the export; those that are
                 `None` stay as they are.
         """
-        for index, value in zip(self._weights, weights):
-            if value is not None:
-                self._run.set_tensor(index, value)
+        for number, detail in self._weights:
+            if weights[number] is not None:
+                self._run.set_tensor(detail["index"], weights[number])
 
     def __call__(self, obs):
         """The network's outputs.
@@ -66,13 +60,15 @@ class HostNetwork:
         leaves = (
             [obs] if isinstance(obs, np.ndarray) else optree.tree_leaves(obs)
         )
-        for index, leaf, dtype in zip(self._obs, leaves, self._dtypes):
-            self._run.set_tensor(index, leaf.astype(dtype, copy=False))
+        for number, detail in self._obs:
+            leaf = leaves[number].astype(detail["dtype"], copy=False)
+            self._run.set_tensor(detail["index"], leaf)
         self._run.invoke()
         values = [self._run.get_tensor(index) for index in self._outputs]
         return values[0] if len(values) == 1 else values
 
 
-def _indices(inputs, letter):
-    count = sum(name.startswith(letter) for name in inputs)
-    return [inputs[f"{letter}{i}"] for i in range(count)]
+def _numbered(inputs, letter):
+    """Pairs of the number in an input's name, such as `x0`, and its details."""
+    names = [(one["name"], one) for one in inputs]
+    return [(int(name[1:]), one) for name, one in names if name[0] == letter]
