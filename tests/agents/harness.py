@@ -60,9 +60,9 @@ def check_agent(
     check_actions(make_agent, env)
     check_export(make_agent, os.path.join(folder, "exported"), env)
     check_loss_falls(make_agent, env, make_data, falling)
-    check_eager(make_agent, env, make_data)
     check_fit(make_agent, env, make_data)
-    save(make_agent, folder, env, make_data)
+    trained = save(make_agent, folder, env, make_data)
+    check_eager(make_agent, env, make_data, trained)
     resume_in_fresh_process(folder)
     check_resumed(folder)
 
@@ -209,73 +209,80 @@ def check_loss_falls(make_agent, env, make_data, falling="loss"):
     assert last < first - 0.1 * abs(first), history[falling]
 
 
-def check_eager(make_agent, env, make_data):
-    """Eager updates do what compiled ones do."""
+def check_eager(make_agent, env, make_data, trained):
+    """Eager updates do what compiled ones did; `save` returned `trained`."""
     envs = make_envs(env)
-    graph = compiled(make_agent, envs)
     eager = compiled(make_agent, envs, run_eagerly=True)
-    assert_same(graph.get_state(), eager.get_state())
-    batches = fixed_batches(envs, make_data(envs), agent=graph)
-    eager.set_state(graph.get_state())
-    train_on(graph, batches)
+    batches = fixed_batches(envs, make_data(envs), agent=eager)
     train_on(eager, batches)
-    assert_same(graph.get_state(), eager.get_state(), tolerance=1e-5)
+    assert_same(trained, eager.get_state(), tolerance=1e-5)
 
 
 def check_fit(make_agent, env, make_data):
     """Living and learning is exact, and traced once."""
-    one = fit(make_agent, env, make_data, steps_per_execution=1)
-    four = fit(make_agent, env, make_data, steps_per_execution=4)
-    assert_same(one, four)
-    if is_rollout(make_data(make_envs(env))):
-        return  # Always collected between updates, and whole.
+    ways = (False,) if is_rollout(make_data(make_envs(env))) else (False, True)
     one, four = (
-        fit(make_agent, env, make_data, overlap=True, steps_per_execution=n)
+        fit(make_agent, env, make_data, ways, steps_per_execution=n)
         for n in (1, 4)
     )
-    assert_same(one, four)
+    for left, right in zip(one, four, strict=True):
+        assert_same(left, right)
 
 
 def fit(
     make_agent,
     env,
     make_data=make_replay,
+    ways=(False,),
     steps_per_execution=4,
-    overlap=False,
 ):
-    """The state of an agent that was trained for three short epochs."""
+    """The states of an agent after three short epochs, and three more, ...
+
+    Args:
+        make_agent: As in `check_agent`; so are `env` and `make_data`.
+        ways: Booleans, whether to overlap: one `fit` for each.
+        steps_per_execution: Integer.
+    """
+    states = []
     with make_envs(env) as envs:
         agent = compiled(
             make_agent, envs, steps_per_execution=steps_per_execution
         )
         data = make_data(envs)
-        collect = {"warmup": 30, "chunk": 4, "overlap": overlap}
-        if is_rollout(data):
-            collect = {}
-        callbacks = [
-            rl.callbacks.Collect(envs, data, **collect),
-            *target_updates(agent, every=3),
-            CountTraces(),
-        ]
+        batches, count = dataset(data), CountTraces()
+        others = target_updates(agent, every=3)
         if hasattr(data, "update"):
-            callbacks.append(rl.callbacks.UpdatePriorities(data))
-        history = agent.fit(
-            dataset(data),
-            steps_per_epoch=12,
-            epochs=3,
-            callbacks=callbacks,
-            verbose=0,
-        ).history
-    assert set(agent.metric_names) < set(history)
-    return agent.get_state()
+            others.append(rl.callbacks.UpdatePriorities(data))
+        for overlap in ways:
+            collect = {"warmup": 30, "chunk": 4, "overlap": overlap}
+            if is_rollout(data):
+                collect = {}
+            history = agent.fit(
+                batches,
+                steps_per_epoch=12,
+                epochs=3,
+                callbacks=[
+                    rl.callbacks.Collect(envs, data, **collect),
+                    *others,
+                    count,
+                ],
+                verbose=0,
+            ).history
+            assert set(agent.metric_names) < set(history)
+            states.append(agent.get_state())
+    return states
 
 
 class CountTraces(keras.callbacks.Callback):
-    """Fails at the end of an epoch, but the first, that traced anything.
+    """Fails at the end of an epoch, but the very first, that traced anything.
 
     Whatever TensorFlow traces (`tf.function`, `Dataset.map`, loops) passes
     through `func_graph_from_py_func`.
     """
+
+    def __init__(self):
+        super().__init__()
+        self.begun = False
 
     def on_train_begin(self, logs=None):
         self.traces = 0
@@ -288,28 +295,33 @@ class CountTraces(keras.callbacks.Callback):
         func_graph.func_graph_from_py_func = trace
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch == 0:
-            assert self.traces > 0  # Else this would count nothing.
-        else:
+        if self.begun:
             assert self.traces == 0, f"{self.traces} traces in {epoch=}"
-        self.traces = 0
+        else:
+            assert self.traces > 0  # Else this would count nothing.
+        self.begun, self.traces = True, 0
 
     def on_fit_exit(self):
         func_graph.func_graph_from_py_func = self._original
 
 
 def save(make_agent, folder, env=toy.Identity, make_data=make_replay):
-    """Trains, saves, trains on; leaves in `folder` what should come of it."""
+    """Trains, saves, trains on; leaves in `folder` what should come of it.
+
+    Returns:
+        The state of the agent as it was saved.
+    """
     envs = make_envs(env)
     agent = compiled(make_agent, envs, steps_per_execution=2)
     batches = fixed_batches(envs, make_data(envs), agent=agent)
     train_on(agent, batches)
+    trained = agent.get_state()
     agent.save(os.path.join(folder, "agent.keras"))
     batches.save(os.path.join(folder, "batches"))
     obs = tf.data.Dataset.from_tensors(random_obs(envs))
     obs.save(os.path.join(folder, "obs"))
     _go_on(agent, batches, obs, os.path.join(folder, "expected.npz"))
-    return agent
+    return trained
 
 
 def resume_in_fresh_process(folder):

@@ -77,9 +77,9 @@ def test_harness(tmp_path):
     harness.check_config(noisy, toy.Bandit)
     harness.check_actions(noisy, toy.Bandit)
     harness.check_loss_falls(noisy, toy.Bandit, harness.make_replay)
-    harness.check_eager(noisy, toy.Bandit, harness.make_replay)
     harness.check_fit(noisy, toy.Bandit, harness.make_replay)
-    harness.save(noisy, tmp_path, toy.Bandit)
+    trained = harness.save(noisy, tmp_path, toy.Bandit)
+    harness.check_eager(noisy, toy.Bandit, harness.make_replay, trained)
     harness.resume(tmp_path)
     harness.check_resumed(tmp_path)
 
