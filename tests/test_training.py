@@ -159,16 +159,16 @@ def test_network_kinds(tmp_path):
     run = train(tmp_path / "auto", Pictures, env_steps=60, overrides=usual)
     assert run.agent.network.name == "nature_cnn"
     run = train(
-        tmp_path / "impala",
+        tmp_path / "nips",
         Pictures,
         env_steps=60,
         overrides={
             **usual,
-            "network.kind": "impala_cnn",
+            "network.kind": "nips_cnn",
             "network.dtype": "mixed_bfloat16",
         },
     )
-    assert run.agent.network.name == "impala_cnn"
+    assert run.agent.network.name == "nips_cnn"
     layer = run.agent.network.get_layer(index=2)
     assert layer.compute_dtype == "bfloat16"
 

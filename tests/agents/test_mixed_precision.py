@@ -123,8 +123,25 @@ def global_policy(request):
     keras.config.set_dtype_policy(before)
 
 
+ALGORITHMS = ("dqn", "rainbow", "iqn", "discrete_sac", "ppo", "trpo", "sac")
+# Of the optimizers that scale the loss for float16, one for each way to step.
+IN_FLOAT16 = ("dqn", "sac", "trpo")
+
+
+def slow_if_alike(algorithm, policy):
+    alike = policy == "mixed_float16" and algorithm not in IN_FLOAT16
+    marks = [pytest.mark.slow] if alike else []
+    return pytest.param(algorithm, policy, marks=marks)
+
+
 @pytest.mark.parametrize(
-    "algorithm", ["dqn", "rainbow", "iqn", "discrete_sac", "ppo", "trpo", "sac"]
+    ("algorithm", "global_policy"),
+    [
+        slow_if_alike(algorithm, policy)
+        for policy in ("mixed_bfloat16", "mixed_float16")
+        for algorithm in ALGORITHMS
+    ],
+    indirect=["global_policy"],
 )
 def test_keras_global_policy_is_that_of_the_backbone(algorithm, global_policy):
     env = toy.Reach if algorithm == "sac" else toy.Identity

@@ -67,12 +67,17 @@ def fit(kind, overlap, num_envs, steps_per_execution):
         (agents.DQN, False, 1),
         (agents.DQN, True, 1),
         (agents.Rainbow, False, 3),
-        (agents.DDPG, False, 1),
         (agents.SAC, False, 1),
         (agents.TD3, False, 1),
-        (agents.TQC, False, 1),
-        (agents.DiscreteSAC, False, 1),
-        pytest.param(agents.CrossQ, False, 1, marks=pytest.mark.slow),
+        *(
+            pytest.param(kind, False, 1, marks=pytest.mark.slow)
+            for kind in (
+                agents.DDPG,
+                agents.TQC,
+                agents.DiscreteSAC,
+                agents.CrossQ,
+            )
+        ),
     ],
 )
 def test_more_updates_than_steps(kind, overlap, num_envs):
