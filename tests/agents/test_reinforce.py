@@ -22,11 +22,12 @@ def test_check_agent(tmp_path):
     )
 
 
-def test_without_a_baseline():
-    arguments = reinforce(None), toy.Identity
-    harness.check_config(*arguments)
-    harness.check_loss_falls(*arguments, harness.make_rollout)
-    harness.check_eager(*arguments, harness.make_rollout)
+def test_without_a_baseline(tmp_path):
+    make_agent, given = reinforce(None), (toy.Identity, harness.make_rollout)
+    harness.check_config(make_agent, toy.Identity)
+    harness.check_loss_falls(make_agent, *given)
+    trained = harness.save(make_agent, tmp_path, *given)
+    harness.check_eager(make_agent, *given, trained)
 
 
 @pytest.mark.parametrize("second", ["baseline", None])
