@@ -240,6 +240,10 @@ def stop():
             lambda: Scores(1),
         ),
         (lambda: keras.callbacks.CSVLogger("x.csv"), lambda: Scores(1)),
+        (
+            lambda: keras.callbacks.CSVLogger("x.csv"),
+            lambda: rl.callbacks.Evaluate(toy.Identity, name="hard"),
+        ),
         (lambda: keras.callbacks.TensorBoard("x"), lambda: Scores(1)),
         (lambda: rl.callbacks.TensorBoard("x"), lambda: Scores(1)),
         (lambda: rl.callbacks.Checkpoint("x"), stop),
