@@ -308,7 +308,7 @@ class Collect(keras.callbacks.Callback):
             "owed": self._owed,
             "restarts": self._restarts,
             "warmed": self._warmed,
-            "progress": self._progress.get_state(),
+            **self._progress.get_state(),
             "rng": self.policy.rng.bit_generator.state,
         }
 
@@ -323,7 +323,7 @@ class Collect(keras.callbacks.Callback):
         self._owed = state["owed"]
         self._restarts = state["restarts"]
         self._warmed = state["warmed"]
-        self._progress.set_state(state["progress"])
+        self._progress.set_state(state)
         self._make_policy()
         self.policy.rng.bit_generator.state = state["rng"]
         obs = self._reset()

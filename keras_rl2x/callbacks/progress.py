@@ -75,7 +75,8 @@ class Progress:
     def set_state(self, state):
         """Restores what `get_state` returned."""
         self.episodes = deque(map(tuple, state["episodes"]), maxlen=100)
-        self.successes = deque(state["successes"], maxlen=100)
+        # Older checkpoints have none.
+        self.successes = deque(state.get("successes", ()), maxlen=100)
 
     def check_loss(self):
         """Raises `ValueError` if the last loss was not finite."""

@@ -1,5 +1,6 @@
 import concurrent.futures
 import functools
+import json
 import re
 import threading
 import time
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from gymnasium import vector
 
 import keras_rl2x as rl
+from keras_rl2x.callbacks.progress import Progress
 from keras_rl2x.envs import toy
 from tests.callbacks.living import Living
 
@@ -187,6 +189,25 @@ def test_logs_successes_where_they_are_told():
     success, score = logs["success"][-1], logs["return"][-1]
     assert 0 < success < 1 and -2 + success <= score <= -1
     assert "success" not in Living().fit()
+
+
+def test_successes_are_restored():
+    living = Living(functools.partial(toy.BitFlip, bits=2), num_envs=1)
+    collect = living.collect()
+    logs = living.fit(collect=collect, steps_per_epoch=40)
+    collect.restart()
+    state = collect.get_state()
+    kept = {name: state[name] for name in ("episodes", "successes")}
+    kept = json.loads(json.dumps(kept))  # As a checkpoint keeps it.
+    for given, told in ((kept, True), ({"episodes": kept["episodes"]}, False)):
+        progress = Progress()
+        progress.set_state(given)
+        written = {}
+        progress.write(written, env_steps=0)
+        assert written["return"] == logs["return"][-1]
+        assert ("success" in written) == told
+        if told:
+            assert written["success"] == logs["success"][-1]
 
 
 def test_acting_in_the_graph(living):
