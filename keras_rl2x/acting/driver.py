@@ -106,7 +106,7 @@ class Driver:
             dead[t] = self._begins = self._dead
             over[t] = episode_over(terminated[t], truncated[t], info)
             self._dead = over[t]
-            told += [(t, one) for one in _successes(over[t].nonzero(), info)]
+            told += [(t, one) for one in _successes(over[t], info)]
         rows = {
             "obs": obs_rows,
             "action": action_rows,

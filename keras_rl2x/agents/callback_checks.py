@@ -14,7 +14,7 @@ def check(agent):
     Args:
         agent: An `Agent`; its `fit_callbacks` are checked. Attributes that
             count: `moves_targets`; `writes`, a tuple of names in the logs;
-            `reads_returns`; `stands_after` and `stands_before`, tuples of
+            `reads_all_logs`; `stands_after` and `stands_before`, tuples of
             classes.
 
     Raises:
@@ -86,8 +86,8 @@ def _writes(callback):
 def _reads(callback, name):
     """Whether a callback reads a number of the logs at an epoch's end."""
     loggers = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
-    if isinstance(callback, loggers) or hasattr(callback, "reads_returns"):
-        return name.endswith("return")
+    if isinstance(callback, loggers) or hasattr(callback, "reads_all_logs"):
+        return True
     path = str(getattr(callback, "filepath", ""))  # "{val_return:.1f}.keras"
     named = [named for _, named, _, _ in string.Formatter().parse(path)]
     return name in (getattr(callback, "monitor", None), *named)

@@ -22,7 +22,7 @@ class TensorBoard(keras.callbacks.Callback):
             configurations hold.
     """
 
-    reads_returns = True
+    reads_all_logs = True
 
     def __init__(self, log_dir, settings=None):
         super().__init__()
